@@ -1,0 +1,209 @@
+//! The sockets of this node, and the adapter that knows no other.
+
+use std::sync::{Arc, Weak};
+
+use async_trait::async_trait;
+use sio_protocol::socketio::Packet;
+
+use super::{Adapter, AdapterFactory, BroadcastOptions, SocketDetails};
+use crate::connection::flush::Batch;
+use crate::encoded::Encoded;
+use crate::error::{AdapterError, Failure};
+use crate::namespace::NamespaceInner;
+use crate::socket::SocketInner;
+use crate::socket::acks::AckSink;
+
+/// The sockets of one namespace on this node: what an adapter delivers to.
+#[derive(Clone, Debug)]
+pub struct LocalNamespace {
+    // Weak: the namespace owns its adapter.
+    namespace: Weak<NamespaceInner>,
+    path: Arc<str>,
+}
+
+impl LocalNamespace {
+    pub(crate) fn new(namespace: Weak<NamespaceInner>, path: &str) -> Self {
+        Self { namespace, path: path.into() }
+    }
+
+    /// The namespace's name, with its slash.
+    #[must_use]
+    pub fn path(&self) -> &str {
+        &self.path
+    }
+
+    /// How many sockets there are.
+    #[must_use]
+    pub fn socket_count(&self) -> usize {
+        self.namespace.upgrade().map_or(0, |namespace| namespace.with_rooms(|rooms| rooms.len()))
+    }
+
+    /// Whether some socket is in `room`.
+    #[must_use]
+    pub fn has_room(&self, room: &str) -> bool {
+        self.namespace.upgrade().is_some_and(|namespace| namespace.with_rooms(|rooms| rooms.is_occupied(room)))
+    }
+
+    /// The names of all rooms, without the sockets' own.
+    #[must_use]
+    pub fn rooms(&self) -> Vec<String> {
+        self.namespace.upgrade().map_or_else(Vec::new, |namespace| namespace.with_rooms(|rooms| rooms.names()))
+    }
+
+    /// Whether `options` name anybody at all; cheap, and may say yes for nobody.
+    #[must_use]
+    pub fn could_reach(&self, options: &BroadcastOptions) -> bool {
+        self.namespace.upgrade().is_some_and(|namespace| {
+            namespace.with_rooms(|rooms| {
+                if options.rooms.is_empty() {
+                    !rooms.is_empty()
+                } else {
+                    options.rooms.iter().any(|room| rooms.is_occupied(room))
+                }
+            })
+        })
+    }
+
+    /// Sends `packet` to the sockets that `options` name: encoded once, each socket once.
+    pub fn broadcast(&self, packet: &Packet<'_>, options: &BroadcastOptions) {
+        let Some(namespace) = self.namespace.upgrade() else { return };
+        let sockets = namespace.select(options);
+        if sockets.is_empty() {
+            return;
+        }
+        let _batch = Batch::begin();
+        let encoded = Arc::new(Encoded::new(packet, namespace.parser()));
+        let listening = namespace.has_outgoing_listeners();
+        for socket in &sockets {
+            if listening {
+                socket.notify_outgoing(packet);
+            }
+            socket.deliver(&encoded, options.flags.volatile);
+        }
+    }
+
+    /// The same, asking each client for an acknowledgement, which goes to `sink`. Returns how many were asked.
+    pub fn broadcast_with_ack(&self, packet: &Packet<'_>, options: &BroadcastOptions, sink: &AckSink) -> usize {
+        let Some(namespace) = self.namespace.upgrade() else { return 0 };
+        let sockets = namespace.select(options);
+        let _batch = Batch::begin();
+        sink.expect(sockets.len());
+        if sockets.is_empty() {
+            return 0;
+        }
+        let id = namespace.next_ack_id();
+        let packet = packet.with_id(id);
+        let encoded = Arc::new(Encoded::new(&packet, namespace.parser()));
+        let listening = namespace.has_outgoing_listeners();
+        for socket in &sockets {
+            if listening {
+                socket.notify_outgoing(&packet);
+            }
+            socket.ask(&encoded, id, sink);
+        }
+        sockets.len()
+    }
+
+    /// Puts the sockets that `options` name into `rooms`.
+    pub fn join_sockets(&self, options: &BroadcastOptions, rooms: &[String]) {
+        for socket in self.select(options) {
+            socket.join(rooms);
+        }
+    }
+
+    /// Takes the sockets that `options` name out of `rooms`.
+    pub fn leave_sockets(&self, options: &BroadcastOptions, rooms: &[String]) {
+        for socket in self.select(options) {
+            socket.leave(rooms);
+        }
+    }
+
+    /// Disconnects the sockets that `options` name; `close` ends their connections too.
+    pub fn disconnect_sockets(&self, options: &BroadcastOptions, close: bool) {
+        let _batch = Batch::begin();
+        for socket in self.select(options) {
+            socket.disconnect(close);
+        }
+    }
+
+    /// Describes the sockets that `options` name.
+    #[must_use]
+    pub fn fetch_sockets(&self, options: &BroadcastOptions) -> Vec<SocketDetails> {
+        self.select(options).iter().map(SocketInner::details).collect()
+    }
+
+    /// Reports a failure of the adapter to [`Server::on_error`](crate::Server::on_error).
+    pub fn report(&self, message: impl Into<String>) {
+        if let Some(server) = self.namespace.upgrade().and_then(|namespace| namespace.server()) {
+            server.fail(&Failure::Adapter { namespace: self.path.to_string(), message: message.into() });
+        }
+    }
+
+    fn select(&self, options: &BroadcastOptions) -> Vec<Arc<SocketInner>> {
+        self.namespace.upgrade().map_or_else(Vec::new, |namespace| namespace.select(options))
+    }
+}
+
+/// The adapter of a server that stands alone: everything stays in memory. Node: `Adapter` of `socket.io-adapter`.
+///
+/// A broadcast is delivered to every connected socket exactly once, or not at all when the client's queue is full
+/// or its connection is lost.
+#[derive(Clone, Copy, Debug, Default)]
+#[non_exhaustive]
+pub struct LocalAdapter;
+
+impl LocalAdapter {
+    /// The adapter's factory.
+    #[must_use]
+    pub fn new() -> Self {
+        Self
+    }
+}
+
+impl AdapterFactory for LocalAdapter {
+    fn attach(&self, local: LocalNamespace) -> Arc<dyn Adapter> {
+        Arc::new(Attached(local))
+    }
+}
+
+#[derive(Debug)]
+struct Attached(LocalNamespace);
+
+#[async_trait]
+impl Adapter for Attached {
+    fn broadcast(&self, packet: &Packet<'_>, options: &BroadcastOptions) {
+        self.0.broadcast(packet, options);
+    }
+
+    fn broadcast_with_ack(&self, packet: &Packet<'_>, options: &BroadcastOptions, sink: AckSink) {
+        self.0.broadcast_with_ack(packet, options, &sink);
+    }
+
+    fn join_sockets(&self, options: &BroadcastOptions, rooms: &[String]) {
+        self.0.join_sockets(options, rooms);
+    }
+
+    fn leave_sockets(&self, options: &BroadcastOptions, rooms: &[String]) {
+        self.0.leave_sockets(options, rooms);
+    }
+
+    fn disconnect_sockets(&self, options: &BroadcastOptions, close: bool) {
+        self.0.disconnect_sockets(options, close);
+    }
+
+    async fn fetch_sockets(&self, options: &BroadcastOptions) -> Result<Vec<SocketDetails>, AdapterError> {
+        Ok(self.0.fetch_sockets(options))
+    }
+
+    async fn all_rooms(&self) -> Result<Vec<String>, AdapterError> {
+        Ok(self.0.rooms())
+    }
+
+    async fn server_count(&self) -> Result<usize, AdapterError> {
+        Ok(1)
+    }
+
+    fn could_reach(&self, options: &BroadcastOptions) -> bool {
+        self.0.could_reach(options)
+    }
+}

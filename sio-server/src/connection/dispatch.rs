@@ -1,0 +1,260 @@
+//! From Engine.IO messages to sockets: the only place that decides what a packet means.
+//!
+//! Everything a client sends, over polling or WebSocket, passes through a [`Dispatch`], which holds the
+//! connection's decoder for the length of one read batch. Packets are handled in order; a handler is polled once
+//! in place before the next packet is looked at.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use sio_protocol::Malformed;
+use sio_protocol::engineio::session::{Reaction, Transport};
+use sio_protocol::engineio::{self, Data};
+use sio_protocol::parser::{Decode, JsonDecoder};
+use sio_protocol::socketio::{Packet, PacketKind};
+
+use super::flush::Batch;
+use super::{Connection, End};
+use crate::config::Config;
+use crate::handler::Table;
+use crate::namespace::connect;
+use crate::reason::DisconnectReason;
+use crate::socket::SocketInner;
+
+/// The part of a connection that only whoever reads it touches.
+#[derive(Debug)]
+pub(crate) struct Inbound {
+    decoder: Decoder,
+}
+
+#[derive(Debug)]
+enum Decoder {
+    Json(JsonDecoder),
+    Custom(Box<dyn Decode>),
+}
+
+impl Inbound {
+    pub(crate) fn new(config: &Config) -> Self {
+        let decoder = match &config.parser {
+            Some(parser) => Decoder::Custom(parser.decoder(&config.limits)),
+            None => Decoder::Json(JsonDecoder::new(&config.limits)),
+        };
+        Self { decoder }
+    }
+}
+
+impl Decoder {
+    fn decode_text<'a>(&mut self, text: &'a str) -> Result<Option<Packet<'a>>, Malformed> {
+        match self {
+            Self::Json(decoder) => decoder.decode_text(text),
+            Self::Custom(decoder) => decoder.decode_text(text),
+        }
+    }
+
+    fn decode_binary(&mut self, bytes: Bytes) -> Result<Option<Packet<'static>>, Malformed> {
+        match self {
+            Self::Json(decoder) => decoder.decode_binary(bytes),
+            Self::Custom(decoder) => decoder.decode_binary(bytes),
+        }
+    }
+}
+
+/// What the transport that read the packet has to do.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[must_use]
+pub(crate) enum Next {
+    /// Go on with the next packet.
+    Continue,
+    /// The connection has ended: drop the rest.
+    Stop,
+    /// A probing WebSocket: answer `3probe`.
+    AnswerProbe,
+    /// A probing WebSocket: it is the transport now.
+    Upgraded,
+    /// A probing WebSocket: close it, the session lives on.
+    CloseCandidate,
+}
+
+/// One read batch of one connection. Emits made while it lives go out together when it is dropped.
+#[derive(Debug)]
+pub(crate) struct Dispatch<'a> {
+    connection: &'a Arc<Connection>,
+    /// Always there; an option so that `drop` can give it back.
+    inbound: Option<Inbound>,
+    /// The socket of the last packet with its namespace's handlers: nearly every batch has only one.
+    last: Option<(Arc<SocketInner>, Arc<Table>)>,
+    /// The session has heard of this batch.
+    heard: bool,
+    // Last field: dropped after the decoder is back, so that the flush finds a connection at rest.
+    _batch: Batch,
+}
+
+impl<'a> Dispatch<'a> {
+    /// Begins a batch; `None` while another batch of the same connection is being handled elsewhere.
+    pub(crate) fn begin(connection: &'a Arc<Connection>) -> Option<Self> {
+        let inbound = connection.take_inbound()?;
+        Some(Self { connection, inbound: Some(inbound), last: None, heard: false, _batch: Batch::begin() })
+    }
+
+    /// Handles a text message of a WebSocket.
+    pub(crate) fn websocket_text(&mut self, text: &str) -> Next {
+        // Nearly everything is a message; it needs nothing from the session but to be noticed once a batch.
+        if self.heard {
+            if let Some(message) = text.strip_prefix('4') {
+                return self.text(message);
+            }
+        }
+        match engineio::Packet::decode_text(self.connection.revision(), text) {
+            Ok(packet) => self.packet(Transport::WebSocket, packet),
+            Err(error) => self.malformed(Transport::WebSocket, &error),
+        }
+    }
+
+    /// Handles a binary message of a WebSocket.
+    pub(crate) fn websocket_binary(&mut self, bytes: &[u8]) -> Next {
+        match engineio::Packet::decode_binary(self.connection.revision(), bytes) {
+            Ok(packet) => self.packet(Transport::WebSocket, packet),
+            Err(error) => self.malformed(Transport::WebSocket, &error),
+        }
+    }
+
+    /// An Engine.IO packet that cannot be understood ends the session, or the probing WebSocket it came over.
+    pub(crate) fn malformed(&mut self, origin: Transport, error: &engineio::Malformed) -> Next {
+        if origin == Transport::WebSocket && self.connection.transport() != origin {
+            return Next::CloseCandidate;
+        }
+        tracing::debug!(session = ?self.connection.id(), %error, "malformed engine.io packet");
+        self.end(DisconnectReason::ParseError, End::Abrupt(None))
+    }
+
+    /// Handles one Engine.IO packet.
+    pub(crate) fn packet(&mut self, origin: Transport, packet: engineio::Packet<'_>) -> Next {
+        let timing = self.connection.timing();
+        let (reaction, current) = self.connection.with_session(|session, now| {
+            // A POST that was on its way when the WebSocket took over still counts: its messages came first.
+            let late = origin == Transport::Polling && session.transport() != origin && !session.is_closed();
+            let reaction = match packet.kind {
+                engineio::PacketKind::Message if late => Reaction::Deliver,
+                _ if late => Reaction::Ignore,
+                _ => session.handle_packet(timing, now, origin, &packet),
+            };
+            (reaction, session.transport() == origin)
+        });
+        // From here on, messages of this batch take the short way.
+        self.heard = current && origin == Transport::WebSocket;
+        match reaction {
+            Reaction::Deliver => match packet.data {
+                Data::Text(text) => self.text(&text),
+                Data::Binary(bytes) => self.binary(Bytes::from(bytes.into_owned())),
+            },
+            Reaction::Pong => {
+                self.connection.send_engine(engineio::PacketKind::Pong);
+                Next::Continue
+            }
+            Reaction::AnswerProbe => Next::AnswerProbe,
+            Reaction::Upgraded => Next::Upgraded,
+            Reaction::CloseCandidate => Next::CloseCandidate,
+            Reaction::Close(reason) => {
+                let said_goodbye = packet.kind == engineio::PacketKind::Close;
+                let end = if said_goodbye && origin == Transport::Polling { End::Gone } else { End::Abrupt(None) };
+                self.end(reason.into(), end)
+            }
+            _ => Next::Continue,
+        }
+    }
+
+    fn text(&mut self, text: &str) -> Next {
+        // Out of `self` while user code runs, which may need the rest of it.
+        let Some(mut inbound) = self.inbound.take() else { return Next::Stop };
+        let next = match inbound.decoder.decode_text(text) {
+            Ok(Some(packet)) => self.socket_packet(&packet),
+            Ok(None) => Next::Continue,
+            Err(error) => self.undecodable(&error),
+        };
+        self.inbound = Some(inbound);
+        next
+    }
+
+    fn binary(&mut self, bytes: Bytes) -> Next {
+        let Some(mut inbound) = self.inbound.take() else { return Next::Stop };
+        let next = match inbound.decoder.decode_binary(bytes) {
+            Ok(Some(packet)) => self.socket_packet(&packet),
+            Ok(None) => Next::Continue,
+            Err(error) => self.undecodable(&error),
+        };
+        self.inbound = Some(inbound);
+        next
+    }
+
+    /// Node: `Client.ondata` closes the connection when the decoder throws.
+    fn undecodable(&mut self, error: &Malformed) -> Next {
+        tracing::debug!(session = ?self.connection.id(), %error, "malformed socket.io packet");
+        self.end(DisconnectReason::ForcedClose, End::Graceful)
+    }
+
+    /// Hands a packet to its socket. Whatever makes no sense in the present state closes the connection.
+    fn socket_packet(&mut self, packet: &Packet<'_>) -> Next {
+        match packet.kind {
+            PacketKind::Connect => {
+                self.last = None;
+                if connect::handle_connect(self.connection, packet) {
+                    return self.alive();
+                }
+            }
+            PacketKind::Event => {
+                if let Some((socket, table)) = self.find(&packet.nsp) {
+                    socket.handle_event(&table, packet);
+                    return self.alive();
+                }
+            }
+            PacketKind::Ack => {
+                if let Some((socket, _)) = self.find(&packet.nsp) {
+                    socket.handle_ack(packet);
+                    return Next::Continue;
+                }
+            }
+            PacketKind::Disconnect => {
+                if let Some((socket, _)) = self.find(&packet.nsp) {
+                    self.last = None;
+                    socket.leave_namespace(DisconnectReason::ClientNamespaceDisconnect);
+                    return self.alive();
+                }
+            }
+            // Only a server sends CONNECT_ERROR.
+            _ => {}
+        }
+        self.end(DisconnectReason::ForcedServerClose, End::Graceful)
+    }
+
+    fn find(&mut self, nsp: &str) -> Option<(Arc<SocketInner>, Arc<Table>)> {
+        match &self.last {
+            Some((socket, table)) if socket.namespace().path() == nsp && socket.is_connected() => {
+                Some((Arc::clone(socket), Arc::clone(table)))
+            }
+            _ => {
+                let socket = self.connection.socket(nsp)?;
+                let table = socket.namespace().table();
+                self.last = Some((Arc::clone(&socket), Arc::clone(&table)));
+                Some((socket, table))
+            }
+        }
+    }
+
+    /// A handler may have ended the connection.
+    fn alive(&self) -> Next {
+        if self.connection.is_ended() { Next::Stop } else { Next::Continue }
+    }
+
+    fn end(&mut self, reason: DisconnectReason, end: End) -> Next {
+        self.connection.end(reason, end);
+        Next::Stop
+    }
+}
+
+impl Drop for Dispatch<'_> {
+    fn drop(&mut self) {
+        if let Some(inbound) = self.inbound.take() {
+            self.connection.put_inbound(inbound);
+        }
+    }
+}

@@ -1,0 +1,327 @@
+//! The one task of a WebSocket connection. Read this file first: it names everything else.
+//!
+//! [`TcpDriver`] is the case that counts, a plain TCP stream: its future is three words, its read buffer belongs to
+//! the thread, and it is woken only to read, to go on after a full kernel buffer, or to end. [`StreamDriver`] does
+//! the same for any other stream, through `AsyncRead` and `AsyncWrite`.
+
+use std::cell::Cell;
+use std::future::Future;
+use std::io;
+use std::ops::ControlFlow;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll, ready};
+
+use tokio::io::ReadBuf;
+
+use super::dispatch::{Dispatch, Next};
+use super::outbox::Channel;
+use super::{Connection, End};
+use crate::reason::DisconnectReason;
+use crate::server::Task;
+use crate::transport::stream::{Raw, Stream, Tcp};
+use crate::websocket::{Message, PongReply, ReadLimits, Reader, Violation};
+
+/// Starts the task that reads `raw` for `connection`; `input` is what has been read of it already.
+pub(crate) fn spawn(connection: Arc<Connection>, raw: Raw, reader: Reader, input: Vec<u8>) {
+    let task = connection.server().task();
+    match raw {
+        Raw::Tcp(stream) => match Tcp::new(stream) {
+            Ok(tcp) => {
+                connection.set_tcp(tcp);
+                tokio::spawn(TcpDriver { connection, reader, state: State::Starting(input), _task: task });
+            }
+            Err(error) => {
+                tracing::debug!(%error, "stream lost during the upgrade");
+                connection.end(DisconnectReason::TransportError, End::Gone);
+            }
+        },
+        Raw::Other(stream) => {
+            tokio::spawn(StreamDriver { connection, stream, reader, state: State::Starting(input), _task: task });
+        }
+    }
+}
+
+#[derive(Debug)]
+enum State {
+    /// Frames that came with the upgrade wait to be handled.
+    Starting(Vec<u8>),
+    Open,
+    /// Our side is closed; the rest of the client's side is read and dropped.
+    Lingering,
+}
+
+struct TcpDriver {
+    connection: Arc<Connection>,
+    reader: Reader,
+    state: State,
+    _task: Task,
+}
+
+/// What a driver does after looking at the queue.
+enum Phase {
+    Read,
+    /// Too much is queued for this client to be worth reading more requests from it.
+    WaitForWriter,
+    /// Everything is written and the connection has ended: close our side.
+    Shutdown,
+    Finished,
+}
+
+fn phase(connection: &Connection) -> Phase {
+    connection.with_outbox(|outbox| match outbox.channel {
+        Channel::Closed => Phase::Finished,
+        Channel::Closing if outbox.is_empty() => Phase::Shutdown,
+        _ if outbox.is_backed_up(connection.server().config.max_queued_bytes) => Phase::WaitForWriter,
+        _ => Phase::Read,
+    })
+}
+
+impl Future for TcpDriver {
+    type Output = ();
+
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
+        let this = self.get_mut();
+        let connection = &this.connection;
+        let Some(tcp) = connection.tcp() else { return Poll::Ready(()) };
+        if let State::Starting(input) = &mut this.state {
+            let mut input = std::mem::take(input);
+            this.state = State::Open;
+            connection.with_outbox(|outbox| outbox.waker = Some(cx.waker().clone()));
+            if !input.is_empty() && !handle_input(connection, &mut this.reader, &mut input) {
+                // Nobody else reads a connection that has not started, except a last POST in flight.
+                this.state = State::Starting(input);
+                cx.waker().wake_by_ref();
+                return Poll::Pending;
+            }
+            connection.flush();
+        }
+        loop {
+            if connection.with_outbox(|outbox| outbox.blocked) {
+                let result = tcp.poll_write(cx, || {
+                    if connection.write_blocked(|slices| tcp.write(slices))? {
+                        Ok(())
+                    } else {
+                        Err(io::ErrorKind::WouldBlock.into())
+                    }
+                });
+                match result {
+                    Poll::Ready(Ok(())) => continue,
+                    Poll::Ready(Err(error)) if error.kind() == io::ErrorKind::WouldBlock => continue,
+                    Poll::Ready(Err(_)) => {
+                        connection.end(DisconnectReason::TransportClose, End::Gone);
+                        return Poll::Ready(());
+                    }
+                    Poll::Pending => {}
+                }
+            }
+            match phase(connection) {
+                Phase::Read => {}
+                Phase::WaitForWriter => return Poll::Pending,
+                Phase::Shutdown => {
+                    if !matches!(this.state, State::Lingering) {
+                        this.state = State::Lingering;
+                        tcp.shutdown();
+                    }
+                }
+                Phase::Finished => return Poll::Ready(()),
+            }
+            // While a POST that began before the upgrade is handled, what came after it has to wait.
+            if !may_read(connection) {
+                return Poll::Pending;
+            }
+            let lingering = matches!(this.state, State::Lingering);
+            let done = with_read_buffer(|buf| {
+                let n = match tcp.poll_read(cx, buf) {
+                    Poll::Pending => return ControlFlow::Break(Poll::Pending),
+                    Poll::Ready(Ok(Some(0)) | Err(_)) => {
+                        connection.end(DisconnectReason::TransportClose, End::Gone);
+                        connection.finish_lingering();
+                        return ControlFlow::Break(Poll::Ready(()));
+                    }
+                    Poll::Ready(Ok(None)) => return ControlFlow::Continue(()),
+                    Poll::Ready(Ok(Some(n))) => n,
+                };
+                if !lingering && !handle_input(connection, &mut this.reader, &mut buf[..n]) {
+                    this.state = State::Starting(buf[..n].to_vec());
+                    cx.waker().wake_by_ref();
+                    return ControlFlow::Break(Poll::Pending);
+                }
+                ControlFlow::Continue(())
+            });
+            if let ControlFlow::Break(poll) = done {
+                return poll;
+            }
+        }
+    }
+}
+
+/// The same for streams that only their own task can write to.
+struct StreamDriver {
+    connection: Arc<Connection>,
+    stream: Box<dyn Stream>,
+    reader: Reader,
+    state: State,
+    _task: Task,
+}
+
+impl StreamDriver {
+    /// Writes the queue out; pending when the stream takes no more.
+    fn poll_drain(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        loop {
+            let stream = &mut self.stream;
+            let done = self.connection.with_outbox(|outbox| {
+                outbox.dirty = false;
+                outbox.blocked = false;
+                if outbox.is_empty() {
+                    return Ok(true);
+                }
+                outbox.write_to(self.connection.revision(), |slices| {
+                    match Pin::new(&mut *stream).poll_write_vectored(cx, slices) {
+                        Poll::Ready(result) => result,
+                        Poll::Pending => Err(io::ErrorKind::WouldBlock.into()),
+                    }
+                })
+            })?;
+            // After a short write the stream has to be asked again, or nothing would wake this task.
+            if done {
+                return Pin::new(&mut self.stream).poll_flush(cx);
+            }
+            let pending = self.connection.with_outbox(|outbox| {
+                outbox
+                    .write_to(self.connection.revision(), |slices| {
+                        match Pin::new(&mut self.stream).poll_write_vectored(cx, slices) {
+                            Poll::Ready(result) => result,
+                            Poll::Pending => Err(io::ErrorKind::WouldBlock.into()),
+                        }
+                    })
+                    .map(|done| !done)
+            })?;
+            if pending {
+                return Poll::Pending;
+            }
+        }
+    }
+}
+
+impl Future for StreamDriver {
+    type Output = ();
+
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
+        let this = self.get_mut();
+        if let State::Starting(input) = &mut this.state {
+            let mut input = std::mem::take(input);
+            this.state = State::Open;
+            this.connection.with_outbox(|outbox| outbox.waker = Some(cx.waker().clone()));
+            if !input.is_empty() && !handle_input(&this.connection, &mut this.reader, &mut input) {
+                this.state = State::Starting(input);
+                cx.waker().wake_by_ref();
+                return Poll::Pending;
+            }
+        }
+        loop {
+            if let Poll::Ready(Err(_)) = this.poll_drain(cx) {
+                this.connection.end(DisconnectReason::TransportClose, End::Gone);
+                return Poll::Ready(());
+            }
+            match phase(&this.connection) {
+                Phase::Read => {}
+                Phase::WaitForWriter => return Poll::Pending,
+                Phase::Shutdown => {
+                    this.state = State::Lingering;
+                    // Closing twice does no harm, and a failing close leaves nothing to be done.
+                    let _ = ready!(Pin::new(&mut this.stream).poll_shutdown(cx));
+                }
+                Phase::Finished => return Poll::Ready(()),
+            }
+            if !may_read(&this.connection) {
+                return Poll::Pending;
+            }
+            let lingering = matches!(this.state, State::Lingering);
+            let connection = &this.connection;
+            let done = with_read_buffer(|buf| {
+                let mut into = ReadBuf::new(buf);
+                match Pin::new(&mut this.stream).poll_read(cx, &mut into) {
+                    Poll::Pending => return ControlFlow::Break(Poll::Pending),
+                    Poll::Ready(Ok(())) if !into.filled().is_empty() => {}
+                    Poll::Ready(_) => {
+                        connection.end(DisconnectReason::TransportClose, End::Gone);
+                        connection.finish_lingering();
+                        return ControlFlow::Break(Poll::Ready(()));
+                    }
+                }
+                if !lingering && !handle_input(connection, &mut this.reader, into.filled_mut()) {
+                    this.state = State::Starting(into.filled().to_vec());
+                    cx.waker().wake_by_ref();
+                    return ControlFlow::Break(Poll::Pending);
+                }
+                ControlFlow::Continue(())
+            });
+            if let ControlFlow::Break(poll) = done {
+                return poll;
+            }
+        }
+    }
+}
+
+/// Handles the bytes of one read; `false` when another batch of the connection is being handled elsewhere and the
+/// bytes have to be offered again.
+fn handle_input(connection: &Arc<Connection>, reader: &mut Reader, input: &mut [u8]) -> bool {
+    let Some(mut dispatch) = Dispatch::begin(connection) else { return false };
+    let limits = read_limits(connection);
+    let mut pong = PongReply::default();
+    let result = reader.feed(&limits, input, &mut |message| match message {
+        Message::Text(text) => control(dispatch.websocket_text(text)),
+        Message::Binary(bytes) => control(dispatch.websocket_binary(bytes)),
+        Message::Ping(data) => {
+            pong.note(data);
+            ControlFlow::Continue(())
+        }
+        Message::Pong(_) => ControlFlow::Continue(()),
+        Message::Close(code, _) => {
+            connection.end(DisconnectReason::TransportClose, End::Abrupt(code));
+            ControlFlow::Break(())
+        }
+    });
+    if let Err(violation) = result {
+        violated(connection, &violation);
+    } else if let Some(frame) = pong.frame() {
+        connection.send_frame(frame);
+    }
+    true
+}
+
+/// A client that breaks RFC 6455 is told why and disconnected.
+fn violated(connection: &Arc<Connection>, violation: &Violation) {
+    tracing::debug!(session = ?connection.id(), %violation, "websocket violation");
+    connection.end(DisconnectReason::TransportError, End::Abrupt(Some(violation.close_code())));
+}
+
+pub(crate) fn read_limits(connection: &Connection) -> ReadLimits {
+    ReadLimits { max_message: connection.server().config.max_http_buffer_size }
+}
+
+fn control(next: Next) -> ControlFlow<()> {
+    if next == Next::Continue { ControlFlow::Continue(()) } else { ControlFlow::Break(()) }
+}
+
+/// Whether a POST from before the upgrade is still being handled.
+fn may_read(connection: &Connection) -> bool {
+    !connection.is_posting()
+}
+
+/// Lends the thread's read buffer to `f`.
+fn with_read_buffer<R>(f: impl FnOnce(&mut [u8]) -> R) -> R {
+    thread_local! {
+        static BUFFER: Cell<Option<Box<[u8]>>> = const { Cell::new(None) };
+    }
+    // Taken out, not borrowed: a handler that blocks on another runtime may get here a second time.
+    let mut buffer = BUFFER.take().unwrap_or_else(|| vec![0; READ_BUFFER].into());
+    let result = f(&mut buffer);
+    BUFFER.set(Some(buffer));
+    result
+}
+
+/// One buffer for all connections of a thread: large enough that a 64 kB message needs two reads, and never held
+/// by an idle connection.
+const READ_BUFFER: usize = 64 * 1024;

@@ -1,0 +1,559 @@
+//! One client connection: its Engine.IO session, its sockets, its queue, and how it ends.
+//!
+//! A connection is shared by the task that reads it (WebSocket driver or polling requests), by everybody who emits
+//! to it, and by the timer task. Three locks guard it, each held for a few instructions and never while user code
+//! runs: `core` (session and sockets), `outbox` (what waits to be sent), `inbound` (the decoder, taken out while a
+//! batch is handled). Where two are needed, `core` is taken before `outbox`.
+
+pub(crate) mod dispatch;
+pub(crate) mod driver;
+pub(crate) mod flush;
+pub(crate) mod outbox;
+pub(crate) mod registry;
+pub(crate) mod timers;
+
+use std::fmt;
+use std::io::IoSlice;
+use std::sync::{Arc, Mutex, OnceLock};
+use std::time::Duration;
+
+use smallvec::SmallVec;
+use sio_protocol::engineio::session::{Due, Session, Timing, Transport};
+use sio_protocol::engineio::{PacketKind, Revision};
+use sio_protocol::socketio::Packet;
+
+use self::dispatch::Inbound;
+use self::outbox::{Channel, Item, Outbox, Pushed};
+use crate::config::millis;
+use crate::encoded::{Draft, Encoded};
+use crate::error::EmitError;
+use crate::handshake::Request;
+use crate::id::SessionId;
+use crate::reason::DisconnectReason;
+use crate::server::Shared;
+use crate::socket::SocketInner;
+use crate::sync::Lock;
+use crate::transport::stream::Tcp;
+use crate::websocket::close_frame;
+
+/// The state of one client connection.
+pub(crate) struct Connection {
+    server: Arc<Shared>,
+    id: SessionId,
+    revision: Revision,
+    /// The client asked for binary as base64, on WebSocket too.
+    base64: bool,
+    pub(crate) request: Request,
+    core: Mutex<Core>,
+    inbound: Mutex<Option<Inbound>>,
+    outbox: Mutex<Outbox>,
+    /// The stream of a WebSocket over plain TCP, which whoever emits may write to directly. Other streams (TLS,
+    /// unix sockets) belong to their task alone.
+    tcp: OnceLock<Tcp>,
+}
+
+struct Core {
+    session: Session,
+    /// In the order they were joined.
+    sockets: SmallVec<[Arc<SocketInner>; 1]>,
+    /// Sockets whose middlewares have not finished.
+    connecting: Vec<Arc<SocketInner>>,
+    /// Set until a namespace is joined.
+    connect_deadline: Option<u64>,
+    /// The time of this connection's current entry in the timer heap.
+    timer_at: u64,
+    ended: Option<DisconnectReason>,
+    polling: Option<Box<Polling>>,
+}
+
+/// What only a polling session needs.
+#[derive(Debug, Default)]
+pub(crate) struct Polling {
+    /// A GET is waiting.
+    pub(crate) held: bool,
+    /// A POST is being received or handled.
+    pub(crate) posting: bool,
+    /// The `j` of the handshake request: payloads are wrapped as script calls.
+    pub(crate) jsonp: Option<Box<str>>,
+    /// What a poll gets after the end.
+    farewell: Option<Farewell>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Farewell {
+    /// The server closed: `1` for a held poll, `6` and `1` for the next one.
+    Close,
+    /// The client closed: `6` for the held poll.
+    Noop,
+}
+
+/// How much of the queue an ending connection still sends.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum End {
+    /// Everything queued goes out first.
+    Graceful,
+    /// What is queued is dropped; a WebSocket gets this close code (none: an empty close frame).
+    Abrupt(Option<u16>),
+    /// The client is gone or said goodbye: nothing goes out.
+    Gone,
+}
+
+impl Connection {
+    /// Opens a session and enters it into the registry. The open packet is the caller's to send.
+    pub(crate) fn open(
+        server: &Arc<Shared>,
+        revision: Revision,
+        transport: Transport,
+        base64: bool,
+        jsonp: Option<Box<str>>,
+        request: Request,
+    ) -> Option<Arc<Self>> {
+        let now = server.now();
+        let config = &server.config;
+        let session = Session::open(revision, transport, &config.timing, now);
+        let (channel, polling) = match transport {
+            Transport::Polling => {
+                (Channel::Polling, Some(Box::new(Polling { jsonp, ..Polling::default() })))
+            }
+            _ => (Channel::WebSocket, None),
+        };
+        let connect_deadline = now.saturating_add(millis(config.connect_timeout));
+        let timer_at = session.deadline().unwrap_or(u64::MAX).min(connect_deadline);
+        let connection = Arc::new(Self {
+            server: Arc::clone(server),
+            id: SessionId::generate(),
+            revision,
+            base64,
+            request,
+            core: Mutex::new(Core {
+                session,
+                sockets: SmallVec::new(),
+                connecting: Vec::new(),
+                connect_deadline: Some(connect_deadline),
+                timer_at,
+                ended: None,
+                polling,
+            }),
+            inbound: Mutex::new(Some(Inbound::new(config))),
+            outbox: Mutex::new(Outbox::new(channel)),
+            tcp: OnceLock::new(),
+        });
+        server.sessions.insert(&connection, config.max_sessions)?;
+        server.timers.add(timer_at, Arc::downgrade(&connection));
+        tracing::debug!(session = ?connection.id, ?revision, ?transport, "session opened");
+        Some(connection)
+    }
+
+    pub(crate) fn server(&self) -> &Arc<Shared> {
+        &self.server
+    }
+
+    pub(crate) fn id(&self) -> &SessionId {
+        &self.id
+    }
+
+    pub(crate) fn revision(&self) -> Revision {
+        self.revision
+    }
+
+    pub(crate) fn timing(&self) -> &Timing {
+        &self.server.config.timing
+    }
+
+    pub(crate) fn transport(&self) -> Transport {
+        self.core.locked().session.transport()
+    }
+
+    pub(crate) fn is_ended(&self) -> bool {
+        self.core.locked().ended.is_some()
+    }
+
+    /// Whether a POST is being handled.
+    pub(crate) fn is_posting(&self) -> bool {
+        self.core.locked().polling.as_ref().is_some_and(|polling| polling.posting)
+    }
+
+    pub(crate) fn tcp(&self) -> Option<&Tcp> {
+        self.tcp.get()
+    }
+
+    /// Lets everybody who emits write to the stream directly.
+    pub(crate) fn set_tcp(&self, tcp: Tcp) {
+        // Only the one accepted WebSocket of a session gets here.
+        let _ = self.tcp.set(tcp);
+    }
+
+    pub(crate) fn with_session<R>(&self, f: impl FnOnce(&mut Session, u64) -> R) -> R {
+        let now = self.server.now();
+        let mut core = self.core.locked();
+        let result = f(&mut core.session, now);
+        self.reschedule(&mut core);
+        result
+    }
+
+    pub(crate) fn with_polling<R>(&self, f: impl FnOnce(&mut Polling) -> R) -> R {
+        f(self.core.locked().polling.get_or_insert_default())
+    }
+
+    pub(crate) fn with_outbox<R>(&self, f: impl FnOnce(&mut Outbox) -> R) -> R {
+        f(&mut self.outbox.locked())
+    }
+
+    /// Takes the decoder out for a batch; `None` while another batch of this connection is being handled.
+    pub(crate) fn take_inbound(&self) -> Option<Inbound> {
+        self.inbound.locked().take()
+    }
+
+    pub(crate) fn put_inbound(&self, inbound: Inbound) {
+        *self.inbound.locked() = Some(inbound);
+    }
+
+    // Sockets
+
+    pub(crate) fn socket(&self, nsp: &str) -> Option<Arc<SocketInner>> {
+        self.core.locked().sockets.iter().find(|socket| socket.namespace().path() == nsp).cloned()
+    }
+
+    /// Notes that `socket`'s middlewares run; `false` when the connection has ended, is in that namespace already,
+    /// or has too many.
+    pub(crate) fn begin_connect(&self, socket: &Arc<SocketInner>) -> bool {
+        let path = socket.namespace().path();
+        let mut core = self.core.locked();
+        let known = |s: &Arc<SocketInner>| s.namespace().path() == path;
+        if core.ended.is_some()
+            || core.sockets.iter().any(known)
+            || core.connecting.iter().any(known)
+            || core.sockets.len() + core.connecting.len() >= self.server.config.max_namespaces
+        {
+            return false;
+        }
+        core.connecting.push(Arc::clone(socket));
+        // Node stops its timer when a namespace is *joined*; a slow middleware counts as joining here, or a
+        // database that takes 46 seconds would cost the connection.
+        core.connect_deadline = None;
+        true
+    }
+
+    /// Ends what [`begin_connect`](Self::begin_connect) began; `false` when the connection has ended meanwhile.
+    pub(crate) fn finish_connect(&self, socket: &Arc<SocketInner>, accepted: bool) -> bool {
+        let mut core = self.core.locked();
+        core.connecting.retain(|s| !Arc::ptr_eq(s, socket));
+        if core.connecting.is_empty() {
+            core.connecting = Vec::new();
+        }
+        if core.ended.is_some() {
+            return false;
+        }
+        if accepted {
+            core.sockets.push(Arc::clone(socket));
+        } else if core.sockets.is_empty() && core.connecting.is_empty() {
+            let timeout = millis(self.server.config.connect_timeout);
+            core.connect_deadline = Some(self.server.now().saturating_add(timeout));
+            self.reschedule(&mut core);
+        }
+        true
+    }
+
+    pub(crate) fn remove_socket(&self, socket: &SocketInner) {
+        self.core.locked().sockets.retain(|s| !std::ptr::eq(&**s, socket));
+    }
+
+    pub(crate) fn sockets(&self) -> SmallVec<[Arc<SocketInner>; 1]> {
+        self.core.locked().sockets.clone()
+    }
+
+    // Out
+
+    /// Whether a volatile packet would be written at once. Node: `transport.writable`.
+    pub(crate) fn is_writable(&self) -> bool {
+        let outbox = self.outbox.locked();
+        match outbox.channel {
+            Channel::WebSocket => outbox.is_empty() && !outbox.blocked,
+            Channel::Polling => outbox.is_empty() && outbox.waker.is_some(),
+            Channel::Closing | Channel::Closed => false,
+        }
+    }
+
+    /// Queues a shared packet.
+    pub(crate) fn send(self: &Arc<Self>, encoded: &Arc<Encoded>) -> Result<(), EmitError> {
+        let item = if self.base64 && encoded.has_binaries() {
+            Item::Shared(Arc::new(encoded.to_base64(self.revision)))
+        } else {
+            Item::Shared(Arc::clone(encoded))
+        };
+        self.push(item)
+    }
+
+    /// Queues a packet for this client alone.
+    pub(crate) fn send_draft(self: &Arc<Self>, mut draft: Draft, nsp: &str, id: Option<u64>) -> Result<(), EmitError> {
+        if let Some(parser) = &self.server.config.parser {
+            let encoded = Arc::new(Encoded::new(&draft.packet(nsp, id), Some(parser)));
+            return self.send(&encoded);
+        }
+        // The common case allocates nothing: the frame is copied to the end of the queue's buffer.
+        if !draft.has_attachments() {
+            let frame = draft.frame(nsp, id);
+            let pushed = {
+                let mut outbox = self.outbox.locked();
+                match outbox.channel {
+                    Channel::WebSocket => outbox.push_frame(frame, self.server.config.max_queued_bytes),
+                    Channel::Closing | Channel::Closed => Pushed::Closed,
+                    Channel::Polling => {
+                        drop(outbox);
+                        return self.send(&Arc::new(draft.encode(nsp, id)));
+                    }
+                }
+            };
+            return self.pushed(pushed);
+        }
+        self.send(&Arc::new(draft.encode(nsp, id)))
+    }
+
+    /// Queues a Socket.IO packet that is neither event nor acknowledgement.
+    pub(crate) fn send_packet(self: &Arc<Self>, packet: &Packet<'_>) -> Result<(), EmitError> {
+        self.send(&Arc::new(Encoded::new(packet, self.server.config.parser.as_ref())))
+    }
+
+    /// Queues an Engine.IO packet without data.
+    pub(crate) fn send_engine(self: &Arc<Self>, kind: PacketKind) {
+        // A full queue drops a ping or noop: heartbeats must not be what kills a slow client.
+        let pushed = self.outbox.locked().push(Item::Engine(kind), self.revision, usize::MAX);
+        if pushed == Pushed::Dirty {
+            flush::schedule(self);
+        }
+    }
+
+    /// Queues raw WebSocket frames: the open packet, a pong.
+    pub(crate) fn send_frame(self: &Arc<Self>, frame: &[u8]) {
+        let pushed = self.outbox.locked().push_frame(frame, self.server.config.max_queued_bytes);
+        // A client that floods pings and reads nothing ends here like any slow client.
+        let _ = self.pushed(pushed);
+    }
+
+    fn push(self: &Arc<Self>, item: Item) -> Result<(), EmitError> {
+        let pushed = self.outbox.locked().push(item, self.revision, self.server.config.max_queued_bytes);
+        self.pushed(pushed)
+    }
+
+    fn pushed(self: &Arc<Self>, pushed: Pushed) -> Result<(), EmitError> {
+        match pushed {
+            Pushed::Queued => Ok(()),
+            Pushed::Dirty => {
+                flush::schedule(self);
+                Ok(())
+            }
+            Pushed::Closed => Err(EmitError::Disconnected),
+            Pushed::Overflow => {
+                tracing::debug!(session = ?self.id, "queue full, client disconnected");
+                // Not here: the caller may be in the middle of a broadcast, and disconnect handlers are user code.
+                let connection = Arc::clone(self);
+                self.server.spawn(async move {
+                    connection.end(DisconnectReason::SlowClient, End::Abrupt(None));
+                });
+                Err(EmitError::QueueFull)
+            }
+        }
+    }
+
+    /// Writes what is queued as far as the kernel takes it without waiting, or wakes whoever can.
+    pub(crate) fn flush(&self) {
+        let mut outbox = self.outbox.locked();
+        outbox.dirty = false;
+        if outbox.blocked {
+            return;
+        }
+        let stream = match outbox.channel {
+            Channel::Polling | Channel::Closed => None,
+            Channel::WebSocket | Channel::Closing => self.tcp.get(),
+        };
+        if let Some(tcp) = stream {
+            match outbox.write_to(self.revision, |slices| tcp.write(slices)) {
+                Ok(true) if outbox.channel == Channel::WebSocket => return,
+                Ok(true) => {}
+                Ok(false) => outbox.blocked = true,
+                // The driver meets the same error when it reads, and ends the connection with the right reason.
+                Err(_) => outbox.clear(),
+            }
+        }
+        if let Some(waker) = &outbox.waker {
+            waker.wake_by_ref();
+        }
+    }
+
+    /// Goes on writing for a driver whose stream became writable: `Ok(false)` when it would block again.
+    pub(crate) fn write_blocked(
+        &self,
+        write: impl FnMut(&[IoSlice<'_>]) -> std::io::Result<usize>,
+    ) -> std::io::Result<bool> {
+        let mut outbox = self.outbox.locked();
+        let done = outbox.write_to(self.revision, write)?;
+        outbox.blocked = !done;
+        Ok(done)
+    }
+
+    // Time
+
+    /// Adds a timer entry when the next deadline is before the current entry.
+    fn reschedule(&self, core: &mut Core) {
+        let deadline = core.deadline();
+        if deadline < core.timer_at {
+            core.timer_at = deadline;
+            // The weak handle of the entry cannot be made from `&self`: the registry has the shared one.
+            if let Some(connection) = self.server.sessions.get(&self.id) {
+                self.server.timers.add(deadline, Arc::downgrade(&connection));
+            }
+        }
+    }
+
+    /// The entry for `at` came due.
+    pub(crate) fn handle_timer(self: &Arc<Self>, at: u64) {
+        let now = self.server.now();
+        let mut dues: SmallVec<[Due; 2]> = SmallVec::new();
+        let mut late = false;
+        {
+            let mut core = self.core.locked();
+            if core.ended.is_some() {
+                drop(core);
+                self.finish_lingering();
+                return;
+            }
+            if core.timer_at != at {
+                return;
+            }
+            while let Some(due) = core.session.handle_timeout(self.timing(), now) {
+                dues.push(due);
+            }
+            late = late || core.connect_deadline.is_some_and(|deadline| deadline <= now);
+            core.timer_at = core.deadline();
+            if !late && core.timer_at != u64::MAX {
+                self.server.timers.add(core.timer_at, Arc::downgrade(self));
+            }
+        }
+        if late {
+            self.end(DisconnectReason::ForcedServerClose, End::Graceful);
+            return;
+        }
+        for due in dues {
+            match due {
+                Due::Ping => self.send_engine(PacketKind::Ping),
+                Due::Noop => {
+                    let held = self.outbox.locked();
+                    let waiting = held.channel == Channel::Polling && held.is_empty() && held.waker.is_some();
+                    drop(held);
+                    if waiting {
+                        self.send_engine(PacketKind::Noop);
+                    }
+                }
+                Due::Close(reason) => self.end(reason.into(), End::Abrupt(None)),
+                // The candidate's own task has the same deadline and closes its stream.
+                _ => {}
+            }
+        }
+    }
+
+    // The end
+
+    /// Ends the connection: every socket is disconnected for `reason`, the session leaves the registry. Does
+    /// nothing the second time.
+    pub(crate) fn end(self: &Arc<Self>, reason: DisconnectReason, end: End) {
+        let (sockets, connecting, linger) = {
+            let mut core = self.core.locked();
+            if core.ended.is_some() {
+                return;
+            }
+            core.ended = Some(reason);
+            core.session.close();
+            let linger = match (core.session.transport(), &mut core.polling) {
+                (Transport::Polling, Some(polling)) => {
+                    let farewell = if end == End::Gone { Farewell::Noop } else { Farewell::Close };
+                    polling.farewell = Some(farewell);
+                    // A poll that is held is answered now; otherwise a graceful close waits for the next one.
+                    (end == End::Graceful && !polling.held).then_some(POLLING_LINGER)
+                }
+                _ => None,
+            };
+            (std::mem::take(&mut core.sockets), std::mem::take(&mut core.connecting), linger)
+        };
+        tracing::debug!(session = ?self.id, %reason, "session closed");
+        // Disconnect handlers run before the queue is closed for good, as in Node; what they emit to this
+        // client is refused all the same, since the socket is no longer connected.
+        for socket in sockets.iter().chain(&connecting) {
+            socket.handle_end(reason);
+        }
+        {
+            let mut outbox = self.outbox.locked();
+            let polling = outbox.channel == Channel::Polling;
+            if end == End::Gone {
+                outbox.clear();
+                outbox.channel = Channel::Closed;
+            } else {
+                if let End::Abrupt(_) = end {
+                    outbox.drop_unsent();
+                }
+                if !polling {
+                    let code = if let End::Abrupt(code) = end { code } else { None };
+                    let (frame, len) = close_frame(code);
+                    outbox.push_last(frame[..len].to_vec());
+                }
+                outbox.channel = Channel::Closing;
+            }
+            outbox.dirty = true;
+        }
+        match linger {
+            Some(wait) => self.linger(wait),
+            None => {
+                self.server.sessions.remove(&self.id);
+                if end != End::Gone {
+                    self.linger(CLOSE_LINGER);
+                }
+            }
+        }
+        flush::schedule(self);
+    }
+
+    /// Has [`finish_lingering`](Self::finish_lingering) called after `wait`.
+    fn linger(self: &Arc<Self>, wait: Duration) {
+        let at = self.server.now().saturating_add(millis(wait));
+        self.server.timers.add(at, Arc::downgrade(self));
+    }
+
+    /// Gives up waiting for a client to take its last packets or to close its side.
+    pub(crate) fn finish_lingering(&self) {
+        self.server.sessions.remove(&self.id);
+        let mut outbox = self.outbox.locked();
+        outbox.clear();
+        outbox.channel = Channel::Closed;
+        if let Some(waker) = outbox.waker.take() {
+            waker.wake();
+        }
+    }
+
+    /// What a poll gets once the session has ended and everything queued is gone: the last packets, if any.
+    pub(crate) fn farewell(&self, was_held: bool) -> &'static [PacketKind] {
+        let mut core = self.core.locked();
+        let farewell = core.polling.as_mut().and_then(|polling| polling.farewell);
+        match farewell {
+            Some(Farewell::Noop) => &[PacketKind::Noop],
+            Some(Farewell::Close) if !was_held => &[PacketKind::Noop, PacketKind::Close],
+            _ => &[PacketKind::Close],
+        }
+    }
+}
+
+impl Core {
+    fn deadline(&self) -> u64 {
+        self.session.deadline().unwrap_or(u64::MAX).min(self.connect_deadline.unwrap_or(u64::MAX))
+    }
+}
+
+impl fmt::Debug for Connection {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Connection").field("id", &self.id).field("revision", &self.revision).finish_non_exhaustive()
+    }
+}
+
+/// How long a closed polling session waits for the poll that tells the client. Node: 30 s.
+const POLLING_LINGER: Duration = Duration::from_secs(30);
+/// How long a closed WebSocket waits for the client's side to close before the stream is dropped. Dropping it at
+/// once could lose the close frame, since unread input makes the kernel reset the connection.
+const CLOSE_LINGER: Duration = Duration::from_secs(5);

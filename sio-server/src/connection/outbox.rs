@@ -1,0 +1,395 @@
+//! What waits to be sent to one client: bounded in bytes, without heap memory while empty.
+//!
+//! Packets are queued in one order for both transports. A WebSocket drains them with one vectored write; a held
+//! poll drains them into one payload. Small frames for a single recipient are appended to one contiguous buffer,
+//! shared packets are queued by reference count.
+
+use std::collections::VecDeque;
+use std::io::{self, IoSlice};
+use std::sync::Arc;
+use std::task::Waker;
+
+use sio_protocol::engineio::{PacketKind, Revision};
+
+use crate::encoded::Encoded;
+
+/// One entry of the queue.
+#[derive(Debug)]
+pub(crate) enum Item {
+    /// A packet shared with other recipients.
+    Shared(Arc<Encoded>),
+    /// Complete WebSocket text frames for this client alone. Never queued while the transport is polling.
+    Frames(Vec<u8>),
+    /// An Engine.IO packet without data.
+    Engine(PacketKind),
+}
+
+impl Item {
+    fn wire_len(&self, revision: Revision) -> usize {
+        match self {
+            Self::Shared(encoded) => encoded.wire_len(revision),
+            Self::Frames(bytes) => bytes.len(),
+            Self::Engine(_) => ENGINE_FRAME_LEN,
+        }
+    }
+}
+
+/// Where the connection drains its queue to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Channel {
+    Polling,
+    WebSocket,
+    /// Nothing is accepted any more; what is queued still goes out.
+    Closing,
+    /// Nothing goes out any more.
+    Closed,
+}
+
+/// What became of a push.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Pushed {
+    /// Queued, and somebody already knows that this queue wants flushing.
+    Queued,
+    /// Queued as the first since the last flush: the caller has to have it flushed.
+    Dirty,
+    /// The connection is closed.
+    Closed,
+    /// The byte bound is exceeded: the caller has to close the connection.
+    Overflow,
+}
+
+/// The queue of one connection.
+#[derive(Debug)]
+pub(crate) struct Outbox {
+    front: Option<Item>,
+    /// Boxed, as most connections never have two entries waiting.
+    rest: Option<Box<VecDeque<Item>>>,
+    /// Bytes of `front` that the kernel has taken.
+    written: usize,
+    bytes: usize,
+    pub(crate) channel: Channel,
+    /// Somebody will flush: further pushes need not ask for it.
+    pub(crate) dirty: bool,
+    /// The kernel's buffer is full: the connection's own task goes on when it drains.
+    pub(crate) blocked: bool,
+    /// The WebSocket's task, or the held poll.
+    pub(crate) waker: Option<Waker>,
+}
+
+impl Outbox {
+    pub(crate) fn new(channel: Channel) -> Self {
+        Self { front: None, rest: None, written: 0, bytes: 0, channel, dirty: false, blocked: false, waker: None }
+    }
+
+    pub(crate) fn is_empty(&self) -> bool {
+        self.front.is_none()
+    }
+
+    /// Whether so much waits that the client should read before it is heard again.
+    pub(crate) fn is_backed_up(&self, limit: usize) -> bool {
+        self.blocked && self.bytes > limit / 2
+    }
+
+    /// Queues `item` unless the connection is closed or `limit` bytes would be exceeded.
+    pub(crate) fn push(&mut self, item: Item, revision: Revision, limit: usize) -> Pushed {
+        if matches!(self.channel, Channel::Closing | Channel::Closed) {
+            return Pushed::Closed;
+        }
+        let len = item.wire_len(revision);
+        // A single packet larger than the bound still goes to a client that has nothing else waiting.
+        if self.bytes + len > limit && !self.is_empty() {
+            return Pushed::Overflow;
+        }
+        self.bytes += len;
+        self.enqueue(item);
+        self.touch()
+    }
+
+    /// Appends a finished frame for this client alone; only for the WebSocket channel.
+    pub(crate) fn push_frame(&mut self, frame: &[u8], limit: usize) -> Pushed {
+        if self.channel != Channel::WebSocket {
+            return Pushed::Closed;
+        }
+        if self.bytes + frame.len() > limit && !self.is_empty() {
+            return Pushed::Overflow;
+        }
+        self.bytes += frame.len();
+        let back = match &mut self.rest {
+            Some(rest) => rest.back_mut(),
+            None => self.front.as_mut(),
+        };
+        match back {
+            Some(Item::Frames(bytes)) if bytes.len() + frame.len() <= FRAMES_CHUNK => bytes.extend_from_slice(frame),
+            _ => {
+                let mut bytes = spare::take();
+                bytes.extend_from_slice(frame);
+                self.enqueue(Item::Frames(bytes));
+            }
+        }
+        self.touch()
+    }
+
+    fn enqueue(&mut self, item: Item) {
+        if self.front.is_none() {
+            self.front = Some(item);
+        } else {
+            self.rest.get_or_insert_default().push_back(item);
+        }
+    }
+
+    fn touch(&mut self) -> Pushed {
+        if std::mem::replace(&mut self.dirty, true) || self.blocked { Pushed::Queued } else { Pushed::Dirty }
+    }
+
+    /// Takes everything, for a polling payload.
+    pub(crate) fn drain(&mut self) -> impl Iterator<Item = Item> + use<> {
+        self.written = 0;
+        self.bytes = 0;
+        self.dirty = false;
+        let rest = self.rest.take().map_or_else(VecDeque::new, |rest| *rest);
+        self.front.take().into_iter().chain(rest)
+    }
+
+    /// Writes as much as `write` takes: it is given slices in order and says how many bytes it took.
+    ///
+    /// `Ok(true)` when the queue is empty afterwards, `Ok(false)` when `write` would block.
+    pub(crate) fn write_to(
+        &mut self,
+        revision: Revision,
+        mut write: impl FnMut(&[IoSlice<'_>]) -> io::Result<usize>,
+    ) -> io::Result<bool> {
+        while let Some(front) = &self.front {
+            let mut slices = [IoSlice::new(&[]); MAX_SLICES];
+            let mut count = 0;
+            let mut offered = 0;
+            let mut skip = self.written;
+            for item in std::iter::once(front).chain(self.rest.iter().flat_map(|rest| rest.iter())) {
+                for_each_slice(item, revision, |slice| {
+                    let from = skip.min(slice.len());
+                    skip -= from;
+                    if count < MAX_SLICES && from < slice.len() {
+                        slices[count] = IoSlice::new(&slice[from..]);
+                        offered += slice.len() - from;
+                        count += 1;
+                    }
+                });
+                if count == MAX_SLICES {
+                    break;
+                }
+            }
+            match write(&slices[..count]) {
+                Ok(0) if offered > 0 => return Err(io::ErrorKind::WriteZero.into()),
+                Ok(taken) => {
+                    self.advance(taken, revision);
+                    // A short write says that the kernel's buffer is full; asking again would cost a call to
+                    // hear it.
+                    if taken < offered {
+                        return Ok(false);
+                    }
+                }
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Ok(false),
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(true)
+    }
+
+    /// Drops `taken` bytes from the head of the queue.
+    fn advance(&mut self, taken: usize, revision: Revision) {
+        self.written += taken;
+        while let Some(front) = &self.front {
+            let len = front.wire_len(revision);
+            if self.written < len {
+                return;
+            }
+            self.written -= len;
+            self.bytes -= len;
+            if let Some(Item::Frames(bytes)) = self.front.take() {
+                spare::put(bytes);
+            }
+            if let Some(rest) = &mut self.rest {
+                self.front = rest.pop_front();
+                if rest.is_empty() {
+                    // What a burst took is given back: an idle connection is as small as before.
+                    self.rest = None;
+                }
+            }
+        }
+        self.written = 0;
+    }
+
+    /// Drops what the kernel has taken nothing of yet; a frame that is half sent has to be finished.
+    pub(crate) fn drop_unsent(&mut self) {
+        self.rest = None;
+        if self.written == 0 {
+            self.front = None;
+        }
+        self.bytes = self.front.as_ref().map_or(0, |_| self.bytes);
+    }
+
+    /// Queues the frame after which nothing comes, whatever the bound.
+    pub(crate) fn push_last(&mut self, frame: Vec<u8>) {
+        self.bytes += frame.len();
+        self.enqueue(Item::Frames(frame));
+    }
+
+    /// Forgets everything that waits.
+    pub(crate) fn clear(&mut self) {
+        drop(self.drain());
+        self.blocked = false;
+    }
+}
+
+fn for_each_slice<'a>(item: &'a Item, revision: Revision, mut f: impl FnMut(&'a [u8])) {
+    match item {
+        Item::Shared(encoded) => encoded.slices(revision).for_each(f),
+        Item::Frames(bytes) => f(bytes),
+        Item::Engine(kind) => f(engine_frame(*kind)),
+    }
+}
+
+/// The WebSocket text frame of an Engine.IO packet without data.
+fn engine_frame(kind: PacketKind) -> &'static [u8; ENGINE_FRAME_LEN] {
+    match kind {
+        PacketKind::Open => b"\x81\x010",
+        PacketKind::Close => b"\x81\x011",
+        PacketKind::Ping => b"\x81\x012",
+        PacketKind::Pong => b"\x81\x013",
+        PacketKind::Message => b"\x81\x014",
+        PacketKind::Upgrade => b"\x81\x015",
+        PacketKind::Noop => b"\x81\x016",
+    }
+}
+
+/// Buffers of drained queues, reused by the next connection that this thread writes to.
+mod spare {
+    use std::cell::RefCell;
+
+    thread_local! {
+        static SPARE: RefCell<Vec<Vec<u8>>> = const { RefCell::new(Vec::new()) };
+    }
+
+    pub(super) fn take() -> Vec<u8> {
+        SPARE.with_borrow_mut(Vec::pop).unwrap_or_default()
+    }
+
+    pub(super) fn put(mut bytes: Vec<u8>) {
+        if bytes.capacity() <= super::FRAMES_CHUNK {
+            SPARE.with_borrow_mut(|spare| {
+                if spare.len() < COUNT {
+                    bytes.clear();
+                    spare.push(bytes);
+                }
+            });
+        }
+    }
+
+    /// Worst case 64 x 16 KiB = 1 MiB a thread.
+    const COUNT: usize = 64;
+}
+
+const ENGINE_FRAME_LEN: usize = 3;
+/// Slices of one vectored write. Eight frames a call already give most of the gain; 64 is far below the
+/// kernel's 1024 and keeps the array on the stack small.
+const MAX_SLICES: usize = 64;
+/// Frames are appended to one buffer up to this size, so that growing it never copies much.
+const FRAMES_CHUNK: usize = 16 * 1024;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use bytes::Bytes;
+    use sio_protocol::socketio::Packet;
+
+    fn shared(text: &str) -> Item {
+        let packet = Packet::event("/", None, format!("[\"e\",\"{text}\"]"), Vec::<Bytes>::new());
+        Item::Shared(Arc::new(Encoded::new(&packet, None)))
+    }
+
+    fn collect(outbox: &mut Outbox, mut step: usize) -> Vec<u8> {
+        let mut wire = Vec::new();
+        let all = step == 0;
+        loop {
+            let done = outbox
+                .write_to(Revision::V4, |slices| {
+                    let mut taken = 0;
+                    for slice in slices {
+                        let n = if all { slice.len() } else { slice.len().min(step - taken) };
+                        wire.extend_from_slice(&slice[..n]);
+                        taken += n;
+                        if !all && taken == step {
+                            break;
+                        }
+                    }
+                    Ok(taken)
+                })
+                .unwrap();
+            if done {
+                return wire;
+            }
+            step = step.max(1);
+        }
+    }
+
+    fn filled() -> Outbox {
+        let mut outbox = Outbox::new(Channel::WebSocket);
+        assert_eq!(outbox.push(shared("one"), Revision::V4, 1000), Pushed::Dirty);
+        assert_eq!(outbox.push_frame(b"\x81\x03abc", 1000), Pushed::Queued);
+        assert_eq!(outbox.push_frame(b"\x81\x03def", 1000), Pushed::Queued);
+        assert_eq!(outbox.push(Item::Engine(PacketKind::Ping), Revision::V4, 1000), Pushed::Queued);
+        assert_eq!(outbox.push(shared("two"), Revision::V4, 1000), Pushed::Queued);
+        outbox
+    }
+
+    #[test]
+    fn any_pattern_of_short_writes_gives_the_same_bytes() {
+        let whole = collect(&mut filled(), 0);
+        assert!(whole.starts_with(b"\x81\x0d42[\"e\",\"one\"]\x81\x03abc\x81\x03def\x81\x012\x81"));
+        for step in 1..whole.len() {
+            assert_eq!(collect(&mut filled(), step), whole, "{step} bytes a write");
+        }
+    }
+
+    #[test]
+    fn a_drained_queue_holds_no_memory_and_no_bytes() {
+        let mut outbox = filled();
+        collect(&mut outbox, 0);
+        assert!(outbox.is_empty() && outbox.rest.is_none());
+        assert_eq!((outbox.bytes, outbox.written), (0, 0));
+    }
+
+    #[test]
+    fn the_byte_bound_refuses_what_does_not_fit() {
+        let mut outbox = Outbox::new(Channel::WebSocket);
+        assert_eq!(outbox.push_frame(&[0; 90], 100), Pushed::Dirty);
+        assert_eq!(outbox.push_frame(&[0; 11], 100), Pushed::Overflow);
+        assert_eq!(outbox.push_frame(&[0; 10], 100), Pushed::Queued);
+        assert_eq!(outbox.push(shared("x"), Revision::V4, 100), Pushed::Overflow);
+    }
+
+    #[test]
+    fn one_large_packet_passes_an_empty_queue() {
+        let mut outbox = Outbox::new(Channel::WebSocket);
+        assert_eq!(outbox.push_frame(&[0; 500], 100), Pushed::Dirty);
+    }
+
+    #[test]
+    fn a_closing_connection_accepts_nothing() {
+        let mut outbox = filled();
+        outbox.channel = Channel::Closing;
+        assert_eq!(outbox.push(shared("late"), Revision::V4, 1000), Pushed::Closed);
+        assert!(!outbox.is_empty(), "what was queued before still goes out");
+    }
+
+    #[test]
+    fn a_poll_takes_everything_in_order() {
+        let mut outbox = Outbox::new(Channel::Polling);
+        outbox.push(shared("one"), Revision::V4, 1000);
+        outbox.push(Item::Engine(PacketKind::Ping), Revision::V4, 1000);
+        let items: Vec<Item> = outbox.drain().collect();
+        assert!(matches!(items[..], [Item::Shared(_), Item::Engine(PacketKind::Ping)]));
+        assert!(outbox.is_empty());
+        assert_eq!(outbox.push(shared("next"), Revision::V4, 1000), Pushed::Dirty);
+    }
+}

@@ -1,0 +1,176 @@
+//! What can go wrong for a caller: emitting, waiting for acknowledgements, refusing a connection.
+
+use std::fmt;
+
+use serde::Serialize;
+use sio_protocol::EncodeError;
+use sio_protocol::socketio::ArgsError;
+
+/// Why an emit could not be made. [`Socket::emit`](crate::Socket::emit) reports it to `on_error`,
+/// [`Socket::try_emit`](crate::Socket::try_emit) returns it.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum EmitError {
+    /// The socket is no longer connected.
+    #[error("the socket is disconnected")]
+    Disconnected,
+    /// The arguments could not be serialised.
+    #[error("the arguments cannot be serialised: {0}")]
+    Encode(#[from] EncodeError),
+    /// The name belongs to the protocol (`connect`, `connect_error`, `disconnect`, `disconnecting`,
+    /// `newListener`, `removeListener`).
+    #[error("the event name \"{0}\" is reserved")]
+    ReservedEvent(String),
+    /// More than `max_queued_bytes` wait for this client already; it is disconnected as a slow client.
+    #[error("the client is too slow: its queue is full")]
+    QueueFull,
+}
+
+/// Why an acknowledgement did not arrive or could not be used.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum AckError {
+    /// The client disconnected before it answered.
+    #[error("the client disconnected before it acknowledged")]
+    Disconnected,
+    /// The event could not be sent.
+    #[error(transparent)]
+    Emit(#[from] EmitError),
+    /// The answer does not have the expected type.
+    #[error("the acknowledgement has another type: {0}")]
+    Decode(#[from] ArgsError),
+    /// The client did not answer in time.
+    #[error("the client did not acknowledge in time")]
+    Timeout,
+    /// As many acknowledgements as `max_pending_acks` allows are already awaited from this client.
+    #[error("{0} acknowledgements are already awaited from this client")]
+    TooManyPending(usize),
+}
+
+/// Refuses a connection to a namespace: the client's `connect_error` event gets `message` and `data`.
+///
+/// Node: an `Error` given to `next()` in a middleware, with its `data` property.
+#[derive(Debug)]
+pub struct ConnectError {
+    pub(crate) message: String,
+    pub(crate) data: Option<String>,
+}
+
+impl ConnectError {
+    /// A refusal with a message.
+    pub fn new(message: impl Into<String>) -> Self {
+        Self { message: message.into(), data: None }
+    }
+
+    /// Adds details: any serialisable value, seen by the client as `error.data`. A value that cannot be
+    /// serialised is left out.
+    #[must_use]
+    pub fn with_data<T: Serialize + ?Sized>(mut self, data: &T) -> Self {
+        let mut json = Vec::new();
+        match sio_protocol::socketio::write_value(&mut json, &mut Vec::new(), data) {
+            Ok(()) => self.data = String::from_utf8(json).ok(),
+            Err(error) => tracing::warn!(%error, "the data of a connect error cannot be serialised"),
+        }
+        self
+    }
+
+    /// The message.
+    #[must_use]
+    pub fn message(&self) -> &str {
+        &self.message
+    }
+}
+
+impl fmt::Display for ConnectError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.message)
+    }
+}
+
+impl std::error::Error for ConnectError {}
+
+impl From<String> for ConnectError {
+    fn from(message: String) -> Self {
+        Self::new(message)
+    }
+}
+
+impl From<&str> for ConnectError {
+    fn from(message: &str) -> Self {
+        Self::new(message)
+    }
+}
+
+/// Something failed for which no caller waits; see [`Server::on_error`](crate::Server::on_error).
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum Failure {
+    /// A handler's arguments could not be taken out of the event.
+    #[error("handler of \"{event}\" in {namespace}: {rejection}")]
+    Rejected {
+        /// The namespace of the handler.
+        namespace: String,
+        /// The event, or `connection`, `disconnecting`, `disconnect`.
+        event: String,
+        /// What did not fit.
+        rejection: crate::handler::Rejection,
+    },
+    /// A handler returned an error.
+    #[error("handler of \"{event}\" in {namespace} failed: {message}")]
+    Handler {
+        /// The namespace of the handler.
+        namespace: String,
+        /// The event.
+        event: String,
+        /// The error's text, which the client got as its acknowledgement.
+        message: String,
+    },
+    /// A handler panicked; the panic was contained.
+    #[error("handler of \"{event}\" in {namespace} panicked: {message}")]
+    Panicked {
+        /// The namespace of the handler.
+        namespace: String,
+        /// The event.
+        event: String,
+        /// The panic's text.
+        message: String,
+    },
+    /// An emit without a waiting caller failed.
+    #[error("emit of \"{event}\" in {namespace}: {error}")]
+    Emit {
+        /// The namespace.
+        namespace: String,
+        /// The event.
+        event: String,
+        /// Why.
+        error: EmitError,
+    },
+    /// An adapter reports a failure.
+    #[error("adapter of {namespace}: {message}")]
+    Adapter {
+        /// The namespace.
+        namespace: String,
+        /// What the adapter says.
+        message: String,
+    },
+}
+
+/// Why an operation over all nodes failed.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum AdapterError {
+    /// Not every node answered in time.
+    #[error("{missing} of {expected} nodes did not answer in time")]
+    Timeout {
+        /// Nodes asked.
+        expected: usize,
+        /// Nodes that did not answer.
+        missing: usize,
+    },
+    /// The connection to the other nodes is down.
+    #[error("the cluster cannot be reached: {0}")]
+    Unreachable(String),
+    /// The adapter cannot do this.
+    #[error("the adapter does not support {0}")]
+    Unsupported(&'static str),
+}

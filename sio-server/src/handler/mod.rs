@@ -1,0 +1,105 @@
+//! Handlers: async functions of any arity whose parameters say what they need.
+
+mod extract;
+mod reply;
+pub(crate) mod run;
+mod table;
+
+use std::fmt;
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::Arc;
+
+use sio_protocol::socketio::RawArgs;
+
+pub use self::extract::{Args, Arguments, Auth, Event, FromContext, State};
+pub use self::reply::{AckSender, IntoReply, Reply};
+pub use self::table::ListenerId;
+pub(crate) use self::reply::AckSlot;
+pub(crate) use self::table::{EventTable, Table};
+use crate::reason::DisconnectReason;
+use crate::socket::SocketInner;
+
+pub(crate) type BoxFuture<T> = Pin<Box<dyn Future<Output = T> + Send>>;
+
+/// What a handler's parameters are taken from.
+pub struct Context<'a> {
+    pub(crate) socket: &'a Arc<SocketInner>,
+    pub(crate) event: &'a str,
+    pub(crate) args: Option<RawArgs<'a>>,
+    pub(crate) ack: Option<&'a Arc<AckSlot>>,
+    pub(crate) reason: Option<DisconnectReason>,
+}
+
+impl fmt::Debug for Context<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Context").field("socket", &self.socket).field("event", &self.event).finish_non_exhaustive()
+    }
+}
+
+/// Why a parameter could not be taken; reported to [`Server::on_error`](crate::Server::on_error). A middleware whose
+/// parameters do not fit refuses the client with this text.
+#[derive(Debug, thiserror::Error)]
+#[error("{0}")]
+pub struct Rejection(String);
+
+impl Rejection {
+    /// A rejection with its reason, in lower case and without full stop.
+    pub fn new(reason: impl Into<String>) -> Self {
+        Self(reason.into())
+    }
+}
+
+/// An async function or closure that can handle something: every parameter implements [`FromContext`], at most
+/// eight of them.
+///
+/// Implemented for all `Fn(..) -> impl Future + Send + 'static`. A closure that captures must give its future what it
+/// needs: `move |socket: Socket| { let db = db.clone(); async move { .. } }`, or use [`State`].
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` cannot be used as a handler here",
+    label = "not a handler",
+    note = "a handler is an async function or closure; each parameter must implement `FromContext` (`Socket`, `Args<T>`, `Auth<T>`, `State<T>`, `AckSender`, `DisconnectReason`, ..), there may be at most eight, and the future must be `Send`",
+    note = "middlewares return `Result<(), ConnectError>`, connection and disconnect handlers `()`, event handlers `()`, `Result<T, E>` or `Reply<T>`",
+    note = "an `async move ||` closure that uses captured variables lends them to its future: write `move |..| {{ let x = x.clone(); async move {{ .. }} }}` instead"
+)]
+pub trait Handler<A>: Send + Sync + 'static {
+    /// What it returns.
+    type Output;
+    /// Its future.
+    type Future: Future<Output = Self::Output> + Send + 'static;
+
+    /// Takes the parameters and calls it.
+    ///
+    /// # Errors
+    /// When a parameter cannot be taken.
+    fn call(&self, cx: &Context<'_>) -> Result<Self::Future, Rejection>;
+}
+
+macro_rules! handler {
+    ($($parameter:ident),*) => {
+        impl<F, Fut, $($parameter),*> Handler<($($parameter,)*)> for F
+        where
+            F: Fn($($parameter),*) -> Fut + Send + Sync + 'static,
+            Fut: Future + Send + 'static,
+            $($parameter: FromContext,)*
+        {
+            type Output = Fut::Output;
+            type Future = Fut;
+
+            #[allow(unused_variables, reason = "without parameters there is nothing to take")]
+            fn call(&self, cx: &Context<'_>) -> Result<Fut, Rejection> {
+                Ok(self($($parameter::from_context(cx)?),*))
+            }
+        }
+    };
+}
+
+handler!();
+handler!(A);
+handler!(A, B);
+handler!(A, B, C);
+handler!(A, B, C, D);
+handler!(A, B, C, D, E);
+handler!(A, B, C, D, E, G);
+handler!(A, B, C, D, E, G, H);
+handler!(A, B, C, D, E, G, H, I);

@@ -1,0 +1,163 @@
+//! Runs handlers: polled once in place, handed to the runtime when they wait, contained when they panic.
+
+use std::any::Any;
+use std::future::Future;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context as TaskContext, Poll, Waker};
+
+use sio_protocol::socketio::Packet;
+
+use super::table::{Call, Listeners};
+use super::{AckSlot, BoxFuture, Context, EventTable, Rejection, Table};
+use crate::error::{ConnectError, Failure};
+use crate::reason::DisconnectReason;
+use crate::server::Shared;
+use crate::socket::SocketInner;
+
+/// Runs everything registered for one event: listeners for any event first, then those for this one, then, when
+/// there was none, the fallback.
+pub(crate) fn event(
+    table: &EventTable,
+    own: Listeners,
+    socket: &Arc<SocketInner>,
+    name: &str,
+    packet: &Packet<'_>,
+) {
+    let slot = packet.id.map(|id| AckSlot::new(socket, id));
+    let cx = Context { socket, event: name, args: Some(packet.args()), ack: slot.as_ref(), reason: None };
+    for handler in table.any() {
+        start(handler, &cx);
+    }
+    for handler in &own.any {
+        start(handler, &cx);
+    }
+    let mut handled = false;
+    for handler in table.named(name) {
+        handled = true;
+        start(handler, &cx);
+    }
+    for handler in &own.named {
+        handled = true;
+        start(handler, &cx);
+    }
+    if !handled {
+        for handler in table.fallback() {
+            start(handler, &cx);
+        }
+    }
+}
+
+/// Runs `connection`, `disconnecting` or `disconnect` handlers.
+pub(crate) fn lifecycle(
+    handlers: &[Call<()>],
+    name: &'static str,
+    socket: &Arc<SocketInner>,
+    reason: Option<DisconnectReason>,
+) {
+    if handlers.is_empty() {
+        return;
+    }
+    // A socket may be disconnected from a thread that has no runtime, its handlers may need one.
+    let _runtime = socket.connection().server().enter();
+    let cx = Context { socket, event: name, args: None, ack: None, reason };
+    for handler in handlers {
+        start(handler, &cx);
+    }
+}
+
+/// The verdict of all middlewares, in order; `None` when there are none.
+pub(crate) fn middlewares(table: &Arc<Table>, socket: &Arc<SocketInner>) -> Option<BoxFuture<Result<(), ConnectError>>> {
+    if table.middlewares.is_empty() {
+        return None;
+    }
+    let (table, socket) = (Arc::clone(table), Arc::clone(socket));
+    Some(Box::pin(async move {
+        for middleware in &table.middlewares {
+            let called = {
+                let cx = Context { socket: &socket, event: MIDDLEWARE, args: None, ack: None, reason: None };
+                catch_unwind(AssertUnwindSafe(|| middleware(&cx)))
+            };
+            let panicked = |panic: Box<dyn Any + Send>| {
+                fail(&socket, MIDDLEWARE, Outcome::Panicked(panic));
+                ConnectError::new("internal error")
+            };
+            let future = called.map_err(panicked)?;
+            // The client gave something that does not fit: it is told what, as for any refusal.
+            let future = future.map_err(|rejection| ConnectError::new(rejection.to_string()))?;
+            Contained(future).await.map_err(panicked)??;
+        }
+        Ok(())
+    }))
+}
+
+/// Polls once in place; what is not ready then goes on in a task of its own.
+pub(crate) fn now_or_spawn(server: &Shared, future: impl Future<Output = ()> + Send + 'static) {
+    let mut future: BoxFuture<()> = Box::pin(future);
+    if future.as_mut().poll(&mut TaskContext::from_waker(Waker::noop())).is_pending() {
+        server.spawn(future);
+    }
+}
+
+/// Calls a handler and polls it once. The order in which handlers of a socket start is the order of its packets; one
+/// that waits goes on in a task of its own.
+fn start(handler: &Call<()>, cx: &Context<'_>) {
+    // The first poll leaves a waker that does nothing behind: the task polls again as soon as it starts.
+    let polled = catch_unwind(AssertUnwindSafe(|| {
+        let mut future = handler(cx)?;
+        let poll = future.as_mut().poll(&mut TaskContext::from_waker(Waker::noop()));
+        Ok((poll, future))
+    }));
+    match polled {
+        Ok(Ok((Poll::Ready(()), _))) => {}
+        Ok(Ok((Poll::Pending, future))) => {
+            let socket = Arc::clone(cx.socket);
+            let name = cx.event.to_owned();
+            cx.socket.connection().server().spawn(async move {
+                if let Err(panic) = Contained(future).await {
+                    fail(&socket, &name, Outcome::Panicked(panic));
+                }
+            });
+        }
+        Ok(Err(rejection)) => fail(cx.socket, cx.event, Outcome::Rejected(rejection)),
+        Err(panic) => fail(cx.socket, cx.event, Outcome::Panicked(panic)),
+    }
+}
+
+enum Outcome {
+    Rejected(Rejection),
+    Panicked(Box<dyn Any + Send>),
+}
+
+fn fail(socket: &Arc<SocketInner>, event: &str, outcome: Outcome) {
+    let namespace = socket.namespace().path().to_owned();
+    let event = event.to_owned();
+    let failure = match outcome {
+        Outcome::Rejected(rejection) => Failure::Rejected { namespace, event, rejection },
+        Outcome::Panicked(panic) => {
+            let text = panic.downcast_ref::<&str>().map(|text| (*text).to_owned());
+            let message = text.or_else(|| panic.downcast_ref::<String>().cloned()).unwrap_or_default();
+            Failure::Panicked { namespace, event, message }
+        }
+    };
+    socket.connection().server().fail(&failure);
+}
+
+/// A future whose panic is its result.
+struct Contained<T>(BoxFuture<T>);
+
+impl<T> Future for Contained<T> {
+    type Output = Result<T, Box<dyn Any + Send>>;
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut TaskContext<'_>) -> Poll<Self::Output> {
+        match catch_unwind(AssertUnwindSafe(|| self.0.as_mut().poll(cx))) {
+            Ok(Poll::Ready(output)) => Poll::Ready(Ok(output)),
+            Ok(Poll::Pending) => Poll::Pending,
+            Err(panic) => Poll::Ready(Err(panic)),
+        }
+    }
+}
+
+/// The name under which failures of middlewares are reported.
+const MIDDLEWARE: &str = "middleware";

@@ -1,0 +1,179 @@
+//! The handlers of a namespace, and the listeners of one socket.
+
+use std::collections::HashMap;
+use std::fmt;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use hashbrown::DefaultHashBuilder;
+
+use super::reply::Responder;
+use super::{BoxFuture, Context, Handler, IntoReply, Rejection};
+use crate::error::ConnectError;
+
+/// A handler with its types forgotten.
+pub(crate) type Call<T> = Arc<dyn Fn(&Context<'_>) -> Result<BoxFuture<T>, Rejection> + Send + Sync>;
+
+/// Identifies a listener, to remove it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct ListenerId(u64);
+
+impl ListenerId {
+    pub(crate) fn next() -> Self {
+        static NEXT: AtomicU64 = AtomicU64::new(0);
+        Self(NEXT.fetch_add(1, Ordering::Relaxed))
+    }
+}
+
+#[derive(Clone)]
+struct Listener {
+    id: ListenerId,
+    once: bool,
+    call: Call<()>,
+}
+
+/// Handlers of events, by name.
+#[derive(Clone, Default)]
+pub(crate) struct EventTable {
+    named: HashMap<String, Vec<Listener>, DefaultHashBuilder>,
+    any: Vec<Listener>,
+    fallback: Vec<Call<()>>,
+}
+
+impl EventTable {
+    pub(crate) fn add<A, H: Handler<A, Output: IntoReply>>(&mut self, event: String, handler: H) -> ListenerId {
+        self.push(event, handler, false)
+    }
+
+    pub(crate) fn add_once<A, H: Handler<A, Output: IntoReply>>(&mut self, event: String, handler: H) -> ListenerId {
+        self.push(event, handler, true)
+    }
+
+    fn push<A, H: Handler<A, Output: IntoReply>>(&mut self, event: String, handler: H, once: bool) -> ListenerId {
+        let id = ListenerId::next();
+        self.named.entry(event).or_default().push(Listener { id, once, call: replying(handler) });
+        id
+    }
+
+    pub(crate) fn add_any<A, H: Handler<A, Output: IntoReply>>(&mut self, handler: H) -> ListenerId {
+        let id = ListenerId::next();
+        self.any.push(Listener { id, once: false, call: replying(handler) });
+        id
+    }
+
+    pub(crate) fn add_fallback<A, H: Handler<A, Output: IntoReply>>(&mut self, handler: H) {
+        self.fallback.push(replying(handler));
+    }
+
+    pub(crate) fn remove(&mut self, event: &str) {
+        self.named.remove(event);
+    }
+
+    pub(crate) fn remove_listener(&mut self, id: ListenerId) -> bool {
+        let before = self.count();
+        self.any.retain(|listener| listener.id != id);
+        self.named.retain(|_, listeners| {
+            listeners.retain(|listener| listener.id != id);
+            !listeners.is_empty()
+        });
+        self.count() < before
+    }
+
+    fn count(&self) -> usize {
+        self.any.len() + self.named.values().map(Vec::len).sum::<usize>()
+    }
+
+    pub(super) fn any(&self) -> impl Iterator<Item = &Call<()>> {
+        self.any.iter().map(|listener| &listener.call)
+    }
+
+    pub(super) fn named(&self, event: &str) -> impl Iterator<Item = &Call<()>> {
+        self.named.get(event).into_iter().flatten().map(|listener| &listener.call)
+    }
+
+    pub(super) fn fallback(&self) -> &[Call<()>] {
+        &self.fallback
+    }
+
+    /// The listeners of one event, for a caller that must not hold the table while they run: those for any event,
+    /// then those for this one. Listeners for one time are taken out.
+    pub(crate) fn take_listeners(&mut self, event: &str) -> Listeners {
+        let any = self.any().cloned().collect();
+        let mut named = Vec::new();
+        if let Some(listeners) = self.named.get_mut(event) {
+            named = listeners.iter().map(|listener| Arc::clone(&listener.call)).collect();
+            listeners.retain(|listener| !listener.once);
+            if listeners.is_empty() {
+                self.named.remove(event);
+            }
+        }
+        Listeners { any, named }
+    }
+}
+
+impl fmt::Debug for EventTable {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("EventTable").field("events", &self.named.keys()).finish_non_exhaustive()
+    }
+}
+
+/// A socket's own listeners of one event.
+#[derive(Default)]
+pub(crate) struct Listeners {
+    pub(super) any: Vec<Call<()>>,
+    pub(super) named: Vec<Call<()>>,
+}
+
+/// Everything registered on a namespace.
+#[derive(Clone, Default)]
+pub(crate) struct Table {
+    pub(crate) events: EventTable,
+    pub(crate) middlewares: Vec<Call<Result<(), ConnectError>>>,
+    pub(crate) connection: Vec<Call<()>>,
+    pub(crate) disconnecting: Vec<Call<()>>,
+    pub(crate) disconnect: Vec<Call<()>>,
+}
+
+impl Table {
+    pub(crate) fn add_middleware<A, H>(&mut self, handler: H)
+    where
+        H: Handler<A, Output = Result<(), ConnectError>>,
+    {
+        self.middlewares.push(erased(handler));
+    }
+
+    pub(crate) fn add_connection<A, H: Handler<A, Output = ()>>(&mut self, handler: H) {
+        self.connection.push(erased(handler));
+    }
+
+    pub(crate) fn add_disconnecting<A, H: Handler<A, Output = ()>>(&mut self, handler: H) {
+        self.disconnecting.push(erased(handler));
+    }
+
+    pub(crate) fn add_disconnect<A, H: Handler<A, Output = ()>>(&mut self, handler: H) {
+        self.disconnect.push(erased(handler));
+    }
+}
+
+impl fmt::Debug for Table {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Table").field("events", &self.events).finish_non_exhaustive()
+    }
+}
+
+fn erased<A, H: Handler<A>>(handler: H) -> Call<H::Output> {
+    Arc::new(move |cx| Ok(Box::pin(handler.call(cx)?)))
+}
+
+/// A handler whose result is the acknowledgement.
+fn replying<A, H: Handler<A, Output: IntoReply>>(handler: H) -> Call<()> {
+    Arc::new(move |cx| {
+        let future = handler.call(cx)?;
+        if H::Output::ANSWERS {
+            let responder = Responder::new(cx);
+            Ok(Box::pin(async move { future.await.reply(&responder) }))
+        } else {
+            Ok(Box::pin(async move { drop(future.await) }))
+        }
+    })
+}

@@ -1,0 +1,111 @@
+//! From a CONNECT packet to a connected socket: the namespace is looked up, its middlewares are asked, the client
+//! is told, the handlers run.
+
+use std::borrow::Cow;
+use std::sync::Arc;
+
+use serde::Serialize;
+use sio_protocol::engineio::Revision;
+use sio_protocol::socketio::Packet;
+
+use crate::connection::Connection;
+use crate::connection::flush::Batch;
+use crate::error::ConnectError;
+use crate::handler::run;
+use crate::http::query;
+use crate::socket::SocketInner;
+
+/// Handles a client's CONNECT; `false` when the client must not send it now, which closes the connection.
+pub(crate) fn handle_connect(connection: &Arc<Connection>, packet: &Packet<'_>) -> bool {
+    match connection.revision() {
+        Revision::V3 => {
+            let (path, auth) = split_namespace(&packet.nsp);
+            connect(connection, path, auth)
+        }
+        _ => {
+            let auth = (!packet.data.is_empty()).then(|| Arc::from(&*packet.data));
+            connect(connection, &packet.nsp, auth)
+        }
+    }
+}
+
+/// Joins a client of protocol 3 to the main namespace, which its protocol takes for granted.
+pub(crate) fn connect_implicitly(connection: &Arc<Connection>) {
+    connect(connection, "/", None);
+}
+
+/// A protocol 3 client puts its credentials into the query of the namespace: `/admin?token=1`.
+fn split_namespace(nsp: &str) -> (&str, Option<Arc<str>>) {
+    let Some((path, query)) = nsp.split_once('?') else { return (nsp, None) };
+    let mut auth = serde_json::Map::new();
+    for (key, value) in query::pairs(query) {
+        auth.insert(key.into_owned(), value.into_owned().into());
+    }
+    (path, Some(serde_json::Value::Object(auth).to_string().into()))
+}
+
+fn connect(connection: &Arc<Connection>, path: &str, auth: Option<Arc<str>>) -> bool {
+    let server = connection.server();
+    let Some(namespace) = server.namespace_for(path, auth.as_deref().unwrap_or("{}")) else {
+        // Sent as an object to protocol 3 clients too, as socket.io 4 does.
+        refuse(connection, path, r#"{"message":"Invalid namespace"}"#);
+        return true;
+    };
+    let table = namespace.table();
+    let socket = SocketInner::new(namespace, connection, auth);
+    if !connection.begin_connect(&socket) {
+        return false;
+    }
+    match run::middlewares(&table, &socket) {
+        None => finish(&socket, Ok(())),
+        Some(outcome) => {
+            let socket = Arc::clone(&socket);
+            run::now_or_spawn(server, async move {
+                let outcome = outcome.await;
+                finish(&socket, outcome);
+            });
+        }
+    }
+    true
+}
+
+fn finish(socket: &Arc<SocketInner>, outcome: Result<(), ConnectError>) {
+    let connection = socket.connection();
+    // Everything that is sent below goes out in one write.
+    let _batch = Batch::begin();
+    if !connection.finish_connect(socket, outcome.is_ok()) {
+        socket.abandon();
+        return;
+    }
+    match outcome {
+        Ok(()) => {
+            let data: Cow<'_, str> = match connection.revision() {
+                Revision::V3 => "".into(),
+                _ => format!(r#"{{"sid":"{}"}}"#, socket.id()).into(),
+            };
+            // The CONNECT goes first, then the socket can be reached by broadcasts, then handlers may emit.
+            if connection.send_packet(&Packet::connect(socket.namespace().path(), &data)).is_ok() {
+                socket.start();
+            }
+        }
+        Err(error) => {
+            socket.abandon();
+            let text = match (connection.revision(), &error.data) {
+                (Revision::V3, Some(data)) => data.clone(),
+                (Revision::V3, None) => json(&error.message),
+                (_, None) => format!(r#"{{"message":{}}}"#, json(&error.message)),
+                (_, Some(data)) => format!(r#"{{"message":{},"data":{data}}}"#, json(&error.message)),
+            };
+            refuse(connection, socket.namespace().path(), &text);
+        }
+    }
+}
+
+fn refuse(connection: &Arc<Connection>, path: &str, data: &str) {
+    // A client that is gone meanwhile needs no refusal.
+    let _ = connection.send_packet(&Packet::connect_error(path, data));
+}
+
+fn json<T: Serialize + ?Sized>(value: &T) -> String {
+    serde_json::to_string(value).unwrap_or_default()
+}

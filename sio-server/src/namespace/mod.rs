@@ -1,0 +1,445 @@
+//! A namespace: its sockets and rooms, the handlers they share, and its adapter.
+
+pub(crate) mod connect;
+
+use std::fmt;
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError, RwLock, Weak};
+
+use serde::Serialize;
+use sio_protocol::parser::Parser;
+use smallvec::SmallVec;
+
+use crate::adapter::rooms::{Change, Changes, Rooms};
+use crate::adapter::{Adapter, BroadcastOptions, LocalNamespace, RoomEvent};
+use crate::broadcast::{Broadcast, IntoRooms};
+use crate::error::{AdapterError, ConnectError, EmitError};
+use crate::handler::{Handler, IntoReply, Table};
+use crate::id::SocketId;
+use crate::server::{Server, Shared};
+use crate::socket::remote::RemoteSocket;
+use crate::socket::{Socket, SocketInner};
+use crate::sync::Lock;
+
+type OnRoomEvent = Arc<dyn Fn(&RoomEvent) + Send + Sync>;
+
+pub(crate) struct NamespaceInner {
+    path: Box<str>,
+    server: Weak<Shared>,
+    parser: Option<Arc<dyn Parser>>,
+    rooms: Mutex<Rooms<Arc<SocketInner>>>,
+    /// Replaced as a whole when a handler is added; a batch takes a reference once.
+    table: RwLock<Arc<Table>>,
+    adapter: OnceLock<Arc<dyn Adapter>>,
+    /// Acknowledgement ids are shared by all sockets, so that a broadcast that asks is encoded once. Node:
+    /// `Namespace._ids`.
+    ack_ids: AtomicU64,
+    /// Sockets that have a listener for what is sent to them.
+    outgoing_listeners: AtomicUsize,
+    on_room_event: RwLock<Option<OnRoomEvent>>,
+    wants_room_events: AtomicBool,
+    parent: Option<Arc<NamespaceInner>>,
+    is_parent: bool,
+}
+
+impl NamespaceInner {
+    pub(crate) fn new(server: &Arc<Shared>, path: &str) -> Arc<Self> {
+        Self::make(server, path, None, false)
+    }
+
+    pub(crate) fn parent(server: &Arc<Shared>) -> Arc<Self> {
+        Self::make(server, "", None, true)
+    }
+
+    pub(crate) fn child(server: &Arc<Shared>, path: &str, parent: &Arc<Self>) -> Arc<Self> {
+        Self::make(server, path, Some(Arc::clone(parent)), false)
+    }
+
+    fn make(server: &Arc<Shared>, path: &str, parent: Option<Arc<Self>>, is_parent: bool) -> Arc<Self> {
+        let namespace = Arc::new(Self {
+            path: path.into(),
+            server: Arc::downgrade(server),
+            parser: server.config.parser.clone(),
+            rooms: Mutex::new(Rooms::new()),
+            table: RwLock::default(),
+            adapter: OnceLock::new(),
+            ack_ids: AtomicU64::new(0),
+            outgoing_listeners: AtomicUsize::new(0),
+            on_room_event: RwLock::default(),
+            wants_room_events: AtomicBool::new(false),
+            parent,
+            is_parent,
+        });
+        // A parent has no sockets of its own.
+        if !is_parent {
+            let adapter = server.adapter_factory().attach(LocalNamespace::new(Arc::downgrade(&namespace), path));
+            namespace.wants_room_events.store(adapter.wants_room_events(), Ordering::Relaxed);
+            let _ = namespace.adapter.set(adapter);
+        }
+        namespace
+    }
+
+    pub(crate) fn path(&self) -> &str {
+        &self.path
+    }
+
+    pub(crate) fn server(&self) -> Option<Arc<Shared>> {
+        self.server.upgrade()
+    }
+
+    pub(crate) fn parser(&self) -> Option<&Arc<dyn Parser>> {
+        self.parser.as_ref()
+    }
+
+    pub(crate) fn is_child_of(&self, parent: &Arc<Self>) -> bool {
+        self.parent.as_ref().is_some_and(|own| Arc::ptr_eq(own, parent))
+    }
+
+    pub(crate) fn adapter(&self) -> &Arc<dyn Adapter> {
+        #[expect(clippy::expect_used, reason = "set before the namespace is handed out; parents never get here")]
+        self.adapter.get().expect("a namespace has an adapter")
+    }
+
+    /// The handlers: a child's are its parent's.
+    pub(crate) fn table(&self) -> Arc<Table> {
+        match &self.parent {
+            Some(parent) => parent.table(),
+            None => Arc::clone(&self.table.read().unwrap_or_else(PoisonError::into_inner)),
+        }
+    }
+
+    fn update_table(&self, update: impl FnOnce(&mut Table)) {
+        match &self.parent {
+            Some(parent) => parent.update_table(update),
+            None => update(Arc::make_mut(&mut self.table.write().unwrap_or_else(PoisonError::into_inner))),
+        }
+    }
+
+    pub(crate) fn next_ack_id(&self) -> u64 {
+        self.ack_ids.fetch_add(1, Ordering::Relaxed)
+    }
+
+    pub(crate) fn has_outgoing_listeners(&self) -> bool {
+        self.outgoing_listeners.load(Ordering::Relaxed) > 0
+    }
+
+    pub(crate) fn outgoing_listener(&self, added: bool) {
+        if added {
+            self.outgoing_listeners.fetch_add(1, Ordering::Relaxed);
+        } else {
+            self.outgoing_listeners.fetch_sub(1, Ordering::Relaxed);
+        }
+    }
+
+    // Sockets and rooms
+
+    pub(crate) fn with_rooms<R>(&self, f: impl FnOnce(&mut Rooms<Arc<SocketInner>>) -> R) -> R {
+        f(&mut self.rooms.locked())
+    }
+
+    /// The sockets that `options` name, each once. The lock is released before anything is sent.
+    pub(crate) fn select(&self, options: &BroadcastOptions) -> Vec<Arc<SocketInner>> {
+        let mut sockets = Vec::new();
+        let rooms = options.rooms.iter().map(String::as_str);
+        let except = options.except.iter().map(String::as_str);
+        self.with_rooms(|all| {
+            if options.rooms.is_empty() {
+                sockets.reserve(all.len());
+            }
+            all.select(rooms, except, |socket| sockets.push(Arc::clone(socket)));
+        });
+        sockets
+    }
+
+    pub(crate) fn insert(&self, socket: &Arc<SocketInner>, rooms: &[String]) {
+        let changes = self.with_rooms(|all| {
+            all.insert(Arc::clone(socket));
+            let mut changes = Changes::new();
+            for room in rooms {
+                all.join(socket.id().as_str(), room, &mut changes);
+            }
+            changes
+        });
+        self.report(socket.id(), changes);
+    }
+
+    pub(crate) fn remove(&self, socket: &SocketInner) {
+        let changes = self.with_rooms(|all| all.remove(socket.id().as_str()));
+        self.report(socket.id(), changes.unwrap_or_default());
+    }
+
+    pub(crate) fn join(&self, socket: &SocketInner, rooms: &[String]) {
+        let changes = self.with_rooms(|all| {
+            let mut changes = Changes::new();
+            for room in rooms {
+                all.join(socket.id().as_str(), room, &mut changes);
+            }
+            changes
+        });
+        self.report(socket.id(), changes);
+    }
+
+    pub(crate) fn leave(&self, socket: &SocketInner, rooms: &[String]) {
+        let changes = self.with_rooms(|all| {
+            let mut changes = Changes::new();
+            for room in rooms {
+                all.leave(socket.id().as_str(), room, &mut changes);
+            }
+            changes
+        });
+        self.report(socket.id(), changes);
+    }
+
+    /// Tells the adapter and the user of changes, after the lock is released.
+    fn report(&self, id: &SocketId, changes: Changes) {
+        if changes.is_empty() || !self.wants_room_events.load(Ordering::Relaxed) {
+            return;
+        }
+        let callback = self.on_room_event.read().unwrap_or_else(PoisonError::into_inner).clone();
+        for change in changes {
+            let event = match change {
+                Change::Created(room) => RoomEvent::Created { room: room.into() },
+                Change::Deleted(room) => RoomEvent::Deleted { room: room.into() },
+                Change::Joined(room) => RoomEvent::Joined { room: room.into(), socket: id.clone() },
+                Change::Left(room) => RoomEvent::Left { room: room.into(), socket: id.clone() },
+            };
+            self.adapter().room_event(&event);
+            if let Some(callback) = &callback {
+                callback(&event);
+            }
+        }
+    }
+
+    /// The namespaces an emit on this one goes to: itself, or the children of a parent.
+    pub(crate) fn targets(self: &Arc<Self>) -> SmallVec<[Arc<Self>; 1]> {
+        if self.is_parent {
+            self.server().map_or_else(SmallVec::new, |server| server.children(self).into())
+        } else {
+            SmallVec::from_iter([Arc::clone(self)])
+        }
+    }
+}
+
+impl fmt::Debug for NamespaceInner {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Namespace").field("path", &self.path).finish_non_exhaustive()
+    }
+}
+
+/// A namespace of a server. Cheap to clone: all clones are the same namespace. Node: `Namespace`.
+///
+/// Handlers registered here serve every socket of the namespace. They are in place before the first client can send
+/// anything, so that no event arrives too early, and a connection takes no memory for them.
+#[derive(Clone, Debug)]
+pub struct Namespace(pub(crate) Arc<NamespaceInner>);
+
+impl Namespace {
+    pub(crate) fn new(inner: Arc<NamespaceInner>) -> Self {
+        Self(inner)
+    }
+
+    /// The name, with its slash. Empty for one made by [`Server::of_matching`].
+    #[must_use]
+    pub fn path(&self) -> &str {
+        self.0.path()
+    }
+
+    /// Adds a test that a client passes before it is connected: the first that returns an error refuses it, and the
+    /// client's `connect_error` event tells why. They run in the order they were added; each may wait. Node:
+    /// `namespace.use()`.
+    ///
+    /// ```
+    /// use sio_server::{Auth, ConnectError, Server, Socket};
+    ///
+    /// # #[derive(serde::Deserialize)]
+    /// struct Token { token: String }
+    ///
+    /// async fn authenticate(socket: Socket, Auth(auth): Auth<Token>) -> Result<(), ConnectError> {
+    ///     if auth.token != "secret" {
+    ///         return Err(ConnectError::new("not authorized").with_data(&"ask for a token"));
+    ///     }
+    ///     socket.join("members");
+    ///     Ok(())
+    /// }
+    ///
+    /// Server::new().of("/admin").middleware(authenticate);
+    /// ```
+    pub fn middleware<A: 'static, H>(&self, handler: H) -> &Self
+    where
+        H: Handler<A, Output = Result<(), ConnectError>>,
+    {
+        self.0.update_table(|table| table.add_middleware(handler));
+        self
+    }
+
+    /// Calls `handler` for every socket that connects, before anything the client sends afterwards is looked at.
+    /// Node: `connection`.
+    pub fn on_connection<A: 'static, H>(&self, handler: H) -> &Self
+    where
+        H: Handler<A, Output = ()>,
+    {
+        self.0.update_table(|table| table.add_connection(handler));
+        self
+    }
+
+    /// Calls `handler` for every socket about to be disconnected, while its rooms can still be read. Only what runs
+    /// before the first `.await` sees them. Node: `disconnecting`.
+    pub fn on_disconnecting<A: 'static, H>(&self, handler: H) -> &Self
+    where
+        H: Handler<A, Output = ()>,
+    {
+        self.0.update_table(|table| table.add_disconnecting(handler));
+        self
+    }
+
+    /// Calls `handler` for every socket that was disconnected. Node: `disconnect`.
+    pub fn on_disconnect<A: 'static, H>(&self, handler: H) -> &Self
+    where
+        H: Handler<A, Output = ()>,
+    {
+        self.0.update_table(|table| table.add_disconnect(handler));
+        self
+    }
+
+    /// Calls `handler` for every event `event` of any socket. Handlers of one socket start in the order of its
+    /// packets; one that waits does not hold up the next, and runs on if the client disconnects.
+    ///
+    /// What it returns is the acknowledgement: `Ok(value)` answers with `value`, `Err(error)` with
+    /// `{"error": text}` (and is reported to [`Server::on_error`]), `()` does not answer. See
+    /// [`AckSender`](crate::AckSender) for answering at another time. Several handlers of one event run in the
+    /// order they were added; the first answer counts.
+    pub fn on<A: 'static, H>(&self, event: impl Into<String>, handler: H) -> &Self
+    where
+        H: Handler<A>,
+        H::Output: IntoReply,
+    {
+        self.0.update_table(|table| table.events.add(event.into(), handler));
+        self
+    }
+
+    /// Calls `handler` for every event of any socket, before its own handlers. Node: `socket.onAny()`.
+    pub fn on_any<A: 'static, H>(&self, handler: H) -> &Self
+    where
+        H: Handler<A>,
+        H::Output: IntoReply,
+    {
+        self.0.update_table(|table| table.events.add_any(handler));
+        self
+    }
+
+    /// Calls `handler` for every event that has no handler of its own.
+    pub fn on_fallback<A: 'static, H>(&self, handler: H) -> &Self
+    where
+        H: Handler<A>,
+        H::Output: IntoReply,
+    {
+        self.0.update_table(|table| table.events.add_fallback(handler));
+        self
+    }
+
+    /// Removes all handlers of `event` that were registered on the namespace.
+    pub fn off(&self, event: &str) -> &Self {
+        self.0.update_table(|table| table.events.remove(event));
+        self
+    }
+
+    /// Calls `callback` when a room of this node begins or ends, or a socket goes in or out. It runs on the thread
+    /// that made the change and should be quick. Node: the events of `namespace.adapter`.
+    pub fn on_room_event(&self, callback: impl Fn(&RoomEvent) + Send + Sync + 'static) -> &Self {
+        *self.0.on_room_event.write().unwrap_or_else(PoisonError::into_inner) = Some(Arc::new(callback));
+        self.0.wants_room_events.store(true, Ordering::Relaxed);
+        self
+    }
+
+    /// Sends an event to every socket of the namespace. See [`Broadcast::emit`].
+    pub fn emit<T: Serialize + ?Sized>(&self, event: &str, args: &T) {
+        self.broadcast().emit(event, args);
+    }
+
+    /// Like [`emit`](Self::emit), with the error for the caller.
+    ///
+    /// # Errors
+    /// When the arguments cannot be serialised or the event name is reserved.
+    pub fn try_emit<T: Serialize + ?Sized>(&self, event: &str, args: &T) -> Result<(), EmitError> {
+        self.broadcast().try_emit(event, args)
+    }
+
+    /// Sends the event `message`.
+    pub fn send<T: Serialize + ?Sized>(&self, args: &T) {
+        self.emit("message", args);
+    }
+
+    /// Aims at the sockets in any of `rooms`, each once.
+    pub fn to(&self, rooms: impl IntoRooms) -> Broadcast {
+        self.broadcast().to(rooms)
+    }
+
+    /// The same as [`to`](Self::to).
+    pub fn in_(&self, rooms: impl IntoRooms) -> Broadcast {
+        self.to(rooms)
+    }
+
+    /// Leaves out the sockets in any of `rooms`.
+    pub fn except(&self, rooms: impl IntoRooms) -> Broadcast {
+        self.broadcast().except(rooms)
+    }
+
+    /// Only sockets of this process.
+    #[must_use]
+    pub fn local(&self) -> Broadcast {
+        self.broadcast().local()
+    }
+
+    /// Aims at all sockets of the namespace, to add flags or a timeout.
+    #[must_use]
+    pub fn broadcast(&self) -> Broadcast {
+        Broadcast::new(Arc::clone(&self.0))
+    }
+
+    /// The sockets of the namespace, on all nodes. Node: `fetchSockets()`.
+    ///
+    /// # Errors
+    /// When another node does not answer in time.
+    pub async fn fetch_sockets(&self) -> Result<Vec<RemoteSocket>, AdapterError> {
+        self.broadcast().fetch_sockets().await
+    }
+
+    /// Puts all sockets of the namespace into `rooms`. Node: `socketsJoin()`.
+    pub fn sockets_join(&self, rooms: impl IntoRooms) {
+        self.broadcast().sockets_join(rooms);
+    }
+
+    /// Takes all sockets of the namespace out of `rooms`. Node: `socketsLeave()`.
+    pub fn sockets_leave(&self, rooms: impl IntoRooms) {
+        self.broadcast().sockets_leave(rooms);
+    }
+
+    /// Disconnects all sockets of the namespace; `close` ends their connections too. Node: `disconnectSockets()`.
+    pub fn disconnect_sockets(&self, close: bool) {
+        self.broadcast().disconnect_sockets(close);
+    }
+
+    /// The sockets of the namespace on this node.
+    #[must_use]
+    pub fn local_sockets(&self) -> Vec<Socket> {
+        self.0.select(&BroadcastOptions::default()).into_iter().map(Socket).collect()
+    }
+
+    /// The socket `id`, if it is on this node.
+    #[must_use]
+    pub fn local_socket(&self, id: &str) -> Option<Socket> {
+        self.0.with_rooms(|rooms| rooms.get(id).cloned()).map(Socket)
+    }
+
+    /// The rooms of this node, without the sockets' own.
+    #[must_use]
+    pub fn local_rooms(&self) -> Vec<String> {
+        self.0.with_rooms(|rooms| rooms.names())
+    }
+
+    /// The server, unless it is gone.
+    #[must_use]
+    pub fn server(&self) -> Option<Server> {
+        self.0.server().map(|shared| Server { shared })
+    }
+}

@@ -1,0 +1,369 @@
+//! The server: what all namespaces and connections share, and the handle users hold.
+
+use std::any::{Any, TypeId};
+use std::collections::HashMap;
+use std::fmt;
+use std::future::Future;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::{Arc, OnceLock, PoisonError, RwLock};
+use std::time::Instant;
+
+use serde::Serialize;
+use tokio::runtime::Handle;
+use tokio::sync::Notify;
+
+use crate::adapter::{AdapterFactory, BroadcastFlags};
+use crate::broadcast::{Broadcast, IntoRooms};
+use crate::builder::ServerBuilder;
+use crate::config::Config;
+use crate::connection::flush::Flusher;
+use crate::connection::registry::Registry;
+use crate::connection::timers::{self, Timers};
+use crate::connection::{Connection, End};
+use crate::error::{EmitError, Failure};
+use crate::namespace::{Namespace, NamespaceInner};
+use crate::reason::DisconnectReason;
+use crate::service::{Layer, Service};
+
+type OnError = Arc<dyn Fn(&Failure) + Send + Sync>;
+type States = HashMap<TypeId, Arc<dyn Any + Send + Sync>>;
+/// Decides whether a namespace that nobody made exists: called with its name and the client's `auth` as JSON.
+type Matcher = Arc<dyn Fn(&str, &str) -> bool + Send + Sync>;
+
+/// What everything of one server shares.
+pub(crate) struct Shared {
+    pub(crate) config: Config,
+    pub(crate) sessions: Registry,
+    pub(crate) timers: Timers,
+    pub(crate) flusher: Arc<Flusher>,
+    epoch: Instant,
+    namespaces: RwLock<HashMap<Box<str>, Arc<NamespaceInner>>>,
+    /// Namespaces that stand for many, each with its test, in the order they were made.
+    parents: RwLock<Vec<(Matcher, Arc<NamespaceInner>)>>,
+    adapter: Arc<dyn AdapterFactory>,
+    states: States,
+    on_error: RwLock<Option<OnError>>,
+    runtime: OnceLock<Handle>,
+    closed: AtomicBool,
+    tasks: AtomicUsize,
+    /// Told whenever a task or a session has ended after `close`.
+    idle: Notify,
+    pub(crate) closing: Notify,
+}
+
+impl Shared {
+    /// Milliseconds since the server was built.
+    pub(crate) fn now(&self) -> u64 {
+        // Half a billion years.
+        #[expect(clippy::cast_possible_truncation, reason = "milliseconds of an uptime fit 64 bits")]
+        let now = self.epoch.elapsed().as_millis() as u64;
+        now
+    }
+
+    /// Starts the background tasks with the first connection, on the runtime that brought it.
+    pub(crate) fn start(self: &Arc<Self>) {
+        let mut first = false;
+        self.runtime.get_or_init(|| {
+            first = true;
+            Handle::current()
+        });
+        if first {
+            tokio::spawn(timers::run(Arc::downgrade(self)));
+            self.flusher.spawn();
+        }
+    }
+
+    /// Spawns on the server's runtime; user code may emit from threads that have none.
+    pub(crate) fn spawn(&self, future: impl Future<Output = ()> + Send + 'static) {
+        match self.runtime.get() {
+            Some(runtime) => drop(runtime.spawn(future)),
+            // Without a first connection there is nothing to be done for one.
+            None => tracing::error!("a task was to be spawned before the server had a connection"),
+        }
+    }
+
+    pub(crate) fn task(self: &Arc<Self>) -> Task {
+        self.tasks.fetch_add(1, Ordering::Relaxed);
+        Task(Arc::clone(self))
+    }
+
+    pub(crate) fn is_closed(&self) -> bool {
+        self.closed.load(Ordering::Acquire)
+    }
+
+    pub(crate) fn fail(&self, failure: &Failure) {
+        let callback = self.on_error.read().unwrap_or_else(PoisonError::into_inner).clone();
+        match callback {
+            Some(callback) => callback(failure),
+            None => tracing::warn!("{failure}"),
+        }
+    }
+
+    pub(crate) fn state<T: Any + Send + Sync>(&self) -> Option<Arc<T>> {
+        self.states.get(&TypeId::of::<T>()).and_then(|state| Arc::clone(state).downcast().ok())
+    }
+
+    pub(crate) fn existing(&self, path: &str) -> Option<Arc<NamespaceInner>> {
+        self.namespaces.read().unwrap_or_else(PoisonError::into_inner).get(path).cloned()
+    }
+
+    /// The namespace for a client's CONNECT: one that exists, or a child of a parent whose test accepts it.
+    pub(crate) fn namespace_for(self: &Arc<Self>, path: &str, auth: &str) -> Option<Arc<NamespaceInner>> {
+        if let Some(namespace) = self.existing(path) {
+            return Some(namespace);
+        }
+        let parents = self.parents.read().unwrap_or_else(PoisonError::into_inner).clone();
+        let parent = parents.into_iter().find(|(matches, _)| matches(path, auth))?.1;
+        Some(self.create(path, |shared| NamespaceInner::child(shared, path, &parent)))
+    }
+
+    fn of(self: &Arc<Self>, path: &str) -> Arc<NamespaceInner> {
+        self.existing(path).unwrap_or_else(|| self.create(path, |shared| NamespaceInner::new(shared, path)))
+    }
+
+    /// Two first joins of one namespace get the same one: the second finds it under the write lock.
+    fn create(
+        self: &Arc<Self>,
+        path: &str,
+        make: impl FnOnce(&Arc<Self>) -> Arc<NamespaceInner>,
+    ) -> Arc<NamespaceInner> {
+        let mut namespaces = self.namespaces.write().unwrap_or_else(PoisonError::into_inner);
+        if let Some(namespace) = namespaces.get(path) {
+            return Arc::clone(namespace);
+        }
+        let namespace = make(self);
+        namespaces.insert(path.into(), Arc::clone(&namespace));
+        namespace
+    }
+
+    pub(crate) fn adapter_factory(&self) -> &Arc<dyn AdapterFactory> {
+        &self.adapter
+    }
+
+    fn all_namespaces(&self) -> Vec<Arc<NamespaceInner>> {
+        self.namespaces.read().unwrap_or_else(PoisonError::into_inner).values().cloned().collect()
+    }
+
+    /// The namespaces that were made for clients of `parent`.
+    pub(crate) fn children(&self, parent: &Arc<NamespaceInner>) -> Vec<Arc<NamespaceInner>> {
+        self.all_namespaces().into_iter().filter(|namespace| namespace.is_child_of(parent)).collect()
+    }
+}
+
+impl fmt::Debug for Shared {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Shared").field("config", &self.config).finish_non_exhaustive()
+    }
+}
+
+/// Counts a task that [`Server::close`] waits for.
+#[derive(Debug)]
+pub(crate) struct Task(Arc<Shared>);
+
+impl Drop for Task {
+    fn drop(&mut self) {
+        self.0.tasks.fetch_sub(1, Ordering::Release);
+        if self.0.is_closed() {
+            self.0.idle.notify_one();
+        }
+    }
+}
+
+/// A Socket.IO server. Cheap to clone: all clones are the same server.
+///
+/// Its methods for emitting are those of its main namespace `/`, which always exists. Node: `Server`, usually `io`.
+///
+/// ```
+/// use sio_server::{Args, Server, Socket};
+///
+/// let io = Server::new();
+/// io.of("/chat").on("say", async |socket: Socket, Args(text): Args<String>| {
+///     socket.broadcast().emit("said", &text);
+/// });
+/// io.emit("news", &("everyone", 1));
+/// ```
+#[derive(Clone, Debug)]
+pub struct Server {
+    pub(crate) shared: Arc<Shared>,
+}
+
+impl Server {
+    /// A server with the default options and the in-memory adapter.
+    #[must_use]
+    pub fn new() -> Self {
+        Self::builder().build()
+    }
+
+    /// Sets options, adapter and state.
+    #[must_use]
+    pub fn builder() -> ServerBuilder {
+        ServerBuilder::default()
+    }
+
+    pub(crate) fn assemble(config: Config, adapter: Arc<dyn AdapterFactory>, states: States) -> Self {
+        let workers = Handle::try_current().map_or(1, |runtime| runtime.metrics().num_workers());
+        let shared = Arc::new(Shared {
+            config,
+            sessions: Registry::new(),
+            timers: Timers::default(),
+            flusher: Arc::new(Flusher::new(workers)),
+            epoch: Instant::now(),
+            namespaces: RwLock::default(),
+            parents: RwLock::default(),
+            adapter,
+            states,
+            on_error: RwLock::default(),
+            runtime: OnceLock::new(),
+            closed: AtomicBool::new(false),
+            tasks: AtomicUsize::new(0),
+            idle: Notify::new(),
+            closing: Notify::new(),
+        });
+        shared.of("/");
+        Self { shared }
+    }
+
+    /// The namespace `path`, made if it does not exist. A missing leading slash is added. Node: `io.of()`.
+    #[must_use]
+    pub fn of(&self, path: &str) -> Namespace {
+        let path = if path.starts_with('/') { path.to_owned() } else { format!("/{path}") };
+        Namespace::new(self.shared.of(&path))
+    }
+
+    /// The main namespace `/`. Node: `io.sockets`.
+    #[must_use]
+    pub fn sockets(&self) -> Namespace {
+        self.of("/")
+    }
+
+    /// A namespace that stands for all those `matches` accepts: it is called with the name a client asks for and
+    /// the client's `auth` as JSON text. A real namespace is made for the first client of each name and shares the
+    /// handlers registered here; emits made here reach all of them. Node: `io.of(regex)` and `io.of(function)`.
+    ///
+    /// Names come from clients: a test that accepts everything lets them make any number of namespaces. One without
+    /// clients takes about 300 bytes and is removed when its last client leaves.
+    pub fn of_matching(&self, matches: impl Fn(&str, &str) -> bool + Send + Sync + 'static) -> Namespace {
+        let parent = NamespaceInner::parent(&self.shared);
+        let mut parents = self.shared.parents.write().unwrap_or_else(PoisonError::into_inner);
+        parents.push((Arc::new(matches), Arc::clone(&parent)));
+        Namespace::new(parent)
+    }
+
+    /// Has failures that no caller waits for reported to `callback`: rejected arguments, handlers that return
+    /// errors or panic, emits that fail. Without it they are logged as warnings.
+    pub fn on_error(&self, callback: impl Fn(&Failure) + Send + Sync + 'static) -> &Self {
+        let mut on_error = self.shared.on_error.write().unwrap_or_else(PoisonError::into_inner);
+        *on_error = Some(Arc::new(callback));
+        self
+    }
+
+    /// Sends an event to every client of `/`. Serialised once, written to each client without copying. See
+    /// [`Broadcast::emit`].
+    pub fn emit<T: Serialize + ?Sized>(&self, event: &str, args: &T) {
+        self.sockets().emit(event, args);
+    }
+
+    /// Like [`emit`](Self::emit), with the error for the caller.
+    ///
+    /// # Errors
+    /// When the arguments cannot be serialised or the event name is reserved.
+    pub fn try_emit<T: Serialize + ?Sized>(&self, event: &str, args: &T) -> Result<(), EmitError> {
+        self.sockets().try_emit(event, args)
+    }
+
+    /// Sends the event `message`. Node: `io.send()`.
+    pub fn send<T: Serialize + ?Sized>(&self, args: &T) {
+        self.emit("message", args);
+    }
+
+    /// Aims at the clients of `/` in any of `rooms`.
+    pub fn to(&self, rooms: impl IntoRooms) -> Broadcast {
+        self.sockets().to(rooms)
+    }
+
+    /// The same as [`to`](Self::to).
+    pub fn in_(&self, rooms: impl IntoRooms) -> Broadcast {
+        self.to(rooms)
+    }
+
+    /// Leaves out the clients of `/` in any of `rooms`.
+    pub fn except(&self, rooms: impl IntoRooms) -> Broadcast {
+        self.sockets().except(rooms)
+    }
+
+    /// Aims at all clients of `/`, to add flags or a timeout.
+    #[must_use]
+    pub fn broadcast(&self) -> Broadcast {
+        self.sockets().broadcast()
+    }
+
+    /// Only clients of this process, not those of other nodes.
+    #[must_use]
+    pub fn local(&self) -> Broadcast {
+        self.broadcast().local()
+    }
+
+    /// How many sessions are open, including those that have not joined a namespace. Node:
+    /// `io.engine.clientsCount`.
+    #[must_use]
+    pub fn session_count(&self) -> usize {
+        self.shared.sessions.len()
+    }
+
+    /// The server as a service for axum, hyper, or anything tower-like. All services of one server share it.
+    ///
+    /// ```
+    /// # use sio_server::Server;
+    /// let io = Server::new();
+    /// let app: axum::Router = axum::Router::new().route_service("/socket.io/", io.service());
+    /// ```
+    #[must_use]
+    pub fn service(&self) -> Service {
+        Service::new(Arc::clone(&self.shared))
+    }
+
+    /// The server as a tower layer: requests below its path are its own, all others go to the wrapped service.
+    #[must_use]
+    pub fn layer(&self) -> Layer {
+        Layer::new(Arc::clone(&self.shared))
+    }
+
+    /// Closes the server: new sessions are refused, every socket is disconnected with `server shutting down`, and
+    /// when nothing is left (at the latest after 5 seconds for clients that do not close their side) it returns.
+    /// Node: `io.close()`.
+    pub async fn close(&self) {
+        let shared = &self.shared;
+        shared.closed.store(true, Ordering::Release);
+        shared.closing.notify_waiters();
+        for connection in shared.sessions.all() {
+            connection.end(DisconnectReason::ServerShuttingDown, End::Graceful);
+        }
+        // A handshake that had passed the check before the flag was set is caught here or refuses itself.
+        while shared.tasks.load(Ordering::Acquire) > 0 || shared.sessions.len() > 0 {
+            for connection in shared.sessions.all() {
+                connection.end(DisconnectReason::ServerShuttingDown, End::Graceful);
+                connection.leave_registry();
+            }
+            if shared.tasks.load(Ordering::Acquire) > 0 {
+                shared.idle.notified().await;
+            }
+        }
+        for namespace in shared.all_namespaces() {
+            namespace.adapter().close().await;
+        }
+        shared.timers.close();
+        shared.flusher.close();
+    }
+
+    /// Whether [`close`](Self::close) has been called.
+    #[must_use]
+    pub fn is_closed(&self) -> bool {
+        self.shared.is_closed()
+    }
+}
+
+impl Default for Server {
+    fn default() -> Self {
+        Self::new()
+    }
+}

@@ -1,0 +1,138 @@
+//! Acknowledgements: those a client owes us, one at a time or as the answers to a broadcast.
+
+use std::collections::HashMap;
+use std::future::{Future, poll_fn};
+use std::pin::pin;
+use std::sync::{Arc, Mutex};
+use std::task::{Poll, Waker};
+use std::time::Duration;
+
+use sio_protocol::socketio::OwnedArgs;
+use tokio::sync::oneshot;
+
+use crate::error::AckError;
+use crate::id::SocketId;
+use crate::sync::Lock;
+
+/// The acknowledgements one client owes, by id.
+#[derive(Debug, Default)]
+pub(crate) struct Pending(HashMap<u64, Waiter>);
+
+#[derive(Debug)]
+pub(crate) enum Waiter {
+    One(oneshot::Sender<OwnedArgs>),
+    Broadcast(AckSink),
+}
+
+impl Pending {
+    pub(crate) fn len(&self) -> usize {
+        self.0.len()
+    }
+
+    pub(crate) fn insert(&mut self, id: u64, waiter: Waiter) {
+        self.0.insert(id, waiter);
+    }
+
+    /// Takes the waiter of `id` out: a second acknowledgement finds none.
+    pub(crate) fn remove(&mut self, id: u64) -> Option<Waiter> {
+        let waiter = self.0.remove(&id);
+        if self.0.is_empty() {
+            self.0 = HashMap::new();
+        }
+        waiter
+    }
+
+    /// Everything that was still awaited.
+    pub(crate) fn into_waiters(self) -> impl Iterator<Item = Waiter> {
+        self.0.into_values()
+    }
+}
+
+/// One client's answer to a broadcast.
+pub type AckResult = (Option<SocketId>, Result<OwnedArgs, AckError>);
+
+/// Where the answers to one broadcast arrive, from the sockets of this node and through the adapter from others.
+#[derive(Clone, Debug)]
+pub struct AckSink(Arc<Mutex<Collected>>);
+
+#[derive(Debug)]
+struct Collected {
+    results: Vec<AckResult>,
+    /// Parties that have yet to say how many clients they have asked.
+    parties: usize,
+    expected: usize,
+    waker: Option<Waker>,
+    closed: bool,
+}
+
+impl AckSink {
+    pub(crate) fn new() -> Self {
+        Self(Arc::new(Mutex::new(Collected {
+            results: Vec::new(),
+            parties: 1,
+            expected: 0,
+            waker: None,
+            closed: false,
+        })))
+    }
+
+    /// Announces nodes beside this one, each of which will say how many clients it asks.
+    pub fn expect_parties(&self, others: usize) {
+        self.update(|collected| collected.parties += others);
+    }
+
+    /// A node has asked `clients` clients.
+    pub fn expect(&self, clients: usize) {
+        self.update(|collected| {
+            collected.parties = collected.parties.saturating_sub(1);
+            collected.expected += clients;
+        });
+    }
+
+    /// A client has answered; its id is unknown when the wire of the adapter does not carry it.
+    pub fn answer(&self, socket: Option<SocketId>, result: Result<OwnedArgs, AckError>) {
+        self.update(|collected| collected.results.push((socket, result)));
+    }
+
+    /// Whether the caller still waits; answers after that are dropped.
+    #[must_use]
+    pub fn is_open(&self) -> bool {
+        !self.0.locked().closed
+    }
+
+    fn update(&self, f: impl FnOnce(&mut Collected)) {
+        let waker = {
+            let mut collected = self.0.locked();
+            if collected.closed {
+                return;
+            }
+            f(&mut collected);
+            collected.waker.take()
+        };
+        if let Some(waker) = waker {
+            waker.wake();
+        }
+    }
+
+    /// Waits until everybody has answered or `timeout` has passed; gives the answers that came and how many
+    /// clients did not answer.
+    pub(crate) async fn collect(self, timeout: Duration) -> (Vec<AckResult>, usize) {
+        let mut sleep = pin!(tokio::time::sleep(timeout));
+        poll_fn(|cx| {
+            {
+                let mut collected = self.0.locked();
+                if collected.parties == 0 && collected.results.len() >= collected.expected {
+                    return Poll::Ready(());
+                }
+                collected.waker = Some(cx.waker().clone());
+            }
+            sleep.as_mut().poll(cx)
+        })
+        .await;
+        let mut collected = self.0.locked();
+        collected.closed = true;
+        let results = std::mem::take(&mut collected.results);
+        let missing = collected.expected.saturating_sub(results.len());
+        (results, missing)
+    }
+}

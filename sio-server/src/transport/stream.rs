@@ -1,0 +1,121 @@
+//! The streams a WebSocket can run over, and how they are taken back from hyper.
+//!
+//! Plain TCP is what counts: its file descriptor is shared, so that whoever emits writes without waking a task.
+//! Everything else (TLS, unix sockets) is driven through `AsyncRead` and `AsyncWrite` by its own task.
+
+use std::fmt;
+use std::io::{self, IoSlice, Read, Write};
+use std::net::{Shutdown, SocketAddr, TcpStream};
+use std::task::{Context, Poll, ready};
+
+use bytes::Bytes;
+use hyper::upgrade::Upgraded;
+use hyper_util::rt::TokioIo;
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::io::unix::AsyncFd;
+
+/// A TCP stream with `&self` reads and writes.
+pub(crate) struct Tcp(AsyncFd<TcpStream>);
+
+impl Tcp {
+    pub(crate) fn new(stream: tokio::net::TcpStream) -> io::Result<Self> {
+        Ok(Self(AsyncFd::new(stream.into_std()?)?))
+    }
+
+    /// Writes without waiting; `WouldBlock` when the kernel's buffer is full.
+    pub(crate) fn write(&self, slices: &[IoSlice<'_>]) -> io::Result<usize> {
+        let mut stream = self.0.get_ref();
+        match slices {
+            [one] => stream.write(one),
+            many => stream.write_vectored(many),
+        }
+    }
+
+    /// Calls `f` once the stream can be written; when `f` reports `WouldBlock`, the next call waits.
+    pub(crate) fn poll_write<R>(
+        &self,
+        cx: &mut Context<'_>,
+        f: impl FnOnce() -> io::Result<R>,
+    ) -> Poll<io::Result<R>> {
+        let mut guard = ready!(self.0.poll_write_ready(cx))?;
+        match guard.try_io(|_| f()) {
+            Ok(result) => Poll::Ready(result),
+            Err(_) => Poll::Ready(Err(io::ErrorKind::WouldBlock.into())),
+        }
+    }
+
+    /// Reads into `buf` once something is there; `Ok(None)` when it was a false alarm.
+    pub(crate) fn poll_read(&self, cx: &mut Context<'_>, buf: &mut [u8]) -> Poll<io::Result<Option<usize>>> {
+        let mut guard = ready!(self.0.poll_read_ready(cx))?;
+        match self.0.get_ref().read(buf) {
+            Ok(n) => {
+                // A short read says that nothing is left; asking again would cost a system call to hear it. A
+                // closed peer stays visible, as readiness for that is not cleared.
+                if n > 0 && n < buf.len() {
+                    guard.clear_ready();
+                }
+                Poll::Ready(Ok(Some(n)))
+            }
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                guard.clear_ready();
+                Poll::Ready(Ok(None))
+            }
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => Poll::Ready(Ok(None)),
+            Err(error) => Poll::Ready(Err(error)),
+        }
+    }
+
+    pub(crate) fn shutdown(&self) {
+        // A stream that the peer has reset is as closed as it can be.
+        let _ = self.0.get_ref().shutdown(Shutdown::Write);
+    }
+}
+
+/// A stream of some other kind.
+pub(crate) trait Stream: AsyncRead + AsyncWrite + Unpin + Send {}
+impl<T: AsyncRead + AsyncWrite + Unpin + Send> Stream for T {}
+
+/// What hyper held.
+pub(crate) enum Raw {
+    Tcp(tokio::net::TcpStream),
+    Other(Box<dyn Stream>),
+}
+
+impl fmt::Debug for Raw {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Tcp(_) => "Raw::Tcp",
+            Self::Other(_) => "Raw::Other",
+        })
+    }
+}
+
+impl Raw {
+    /// Takes the stream out of a finished upgrade, with what hyper had read beyond the request.
+    pub(crate) fn from_upgraded(upgraded: Upgraded) -> (Self, Bytes) {
+        // Served by `http1::Builder`, by hyper-util's `auto::Builder` (axum), or something unknown.
+        let upgraded = match upgraded.downcast::<TokioIo<tokio::net::TcpStream>>() {
+            Ok(parts) => return (Self::tcp(parts.io.into_inner()), parts.read_buf),
+            Err(upgraded) => upgraded,
+        };
+        match hyper_util::server::conn::auto::upgrade::downcast::<TokioIo<tokio::net::TcpStream>>(upgraded) {
+            Ok(parts) => (Self::tcp(parts.io.into_inner()), parts.read_buf),
+            Err(upgraded) => (Self::Other(Box::new(TokioIo::new(upgraded))), Bytes::new()),
+        }
+    }
+
+    fn tcp(stream: tokio::net::TcpStream) -> Self {
+        // Small packets must not wait for acknowledgements of earlier ones. A stream that refuses is merely slower.
+        if let Err(error) = stream.set_nodelay(true) {
+            tracing::debug!(%error, "TCP_NODELAY not set");
+        }
+        Self::Tcp(stream)
+    }
+
+    pub(crate) fn peer(&self) -> Option<SocketAddr> {
+        match self {
+            Self::Tcp(stream) => stream.peer_addr().ok(),
+            Self::Other(_) => None,
+        }
+    }
+}
