@@ -5,6 +5,10 @@
 //! clock or draws a random number. Both protocol revisions are served ([`Revision`]). Specification:
 //! engine.io-protocol v4 and, for old clients, engine.io-protocol v3; where the two leave something open, the
 //! behaviour of Node's `engine.io` 6 decides ("Node" below).
+//!
+//! What each module does, in the order in which bytes meet them: [`payload`] splits a polling body into packets,
+//! [`Packet`] is one of them or one WebSocket message, [`session`] says what a packet means and what is due when,
+//! [`handshake`] writes the first packet of a session.
 
 #![expect(
     clippy::exhaustive_enums,
@@ -17,6 +21,7 @@ mod base64;
 mod error;
 pub mod handshake;
 mod packet;
+pub mod payload;
 
 pub use error::Malformed;
 pub use packet::{Data, DataRef, Frame, Packet, PacketKind, Revision};
