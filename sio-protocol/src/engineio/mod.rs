@@ -22,6 +22,7 @@ mod error;
 pub mod handshake;
 mod packet;
 pub mod payload;
+pub mod session;
 
 pub use error::Malformed;
 pub use packet::{Data, DataRef, Frame, Packet, PacketKind, Revision};
