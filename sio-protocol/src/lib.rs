@@ -1,8 +1,13 @@
 //! The wire formats of Socket.IO, without any IO.
 
 pub mod engineio;
+pub mod error;
+pub mod limits;
+
 pub mod parser;
 pub mod socketio;
 
-mod error;
-mod limits;
+mod json;
+
+pub use error::Malformed;
+pub use limits::Limits;
