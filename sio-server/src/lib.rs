@@ -4,6 +4,8 @@
 mod http;
 mod websocket;
 
+pub use websocket::PerMessageDeflate;
+
 #[cfg(fuzzing)]
 pub mod fuzzing {
     //! What the fuzz targets may reach. Not part of the API.

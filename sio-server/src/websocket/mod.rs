@@ -20,6 +20,8 @@ mod tests;
 mod violation;
 mod write;
 
+pub use deflate::PerMessageDeflate;
+pub(crate) use deflate::negotiate;
 pub(crate) use frame::Opcode;
 pub(crate) use handshake::{Accepted, UpgradeRefused, accept, accept_headers, accept_key, is_upgrade};
 pub(crate) use message::Message;

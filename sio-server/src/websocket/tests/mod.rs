@@ -3,6 +3,7 @@
 mod autobahn;
 mod bad_frames;
 mod chunks;
+mod compressed;
 mod memory;
 
 use std::ops::ControlFlow;
