@@ -4,6 +4,7 @@
 mod http;
 mod websocket;
 
+pub use http::{Cookie, Cors, SameSite};
 pub use websocket::PerMessageDeflate;
 
 #[cfg(fuzzing)]
