@@ -4,7 +4,9 @@ mod autobahn;
 mod bad_frames;
 mod chunks;
 mod compressed;
+mod differential;
 mod memory;
+mod peer;
 
 use std::ops::ControlFlow;
 
