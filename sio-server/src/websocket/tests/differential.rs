@@ -86,7 +86,7 @@ impl Numbers {
 fn tungstenite_agrees_on_thousands_of_streams() {
     let mut numbers = Numbers(0x9E37_79B9_7F4A_7C15);
     let (mut whole, mut refused) = (0, 0);
-    for round in 0..8_000 {
+    for round in 0..3_000 {
         let stream = numbers.stream();
         let ours = fuzzing::read(MAX_MESSAGE, false, [&stream[..]]);
         peer::compare(&stream, MAX_MESSAGE, &ours)
@@ -97,7 +97,7 @@ fn tungstenite_agrees_on_thousands_of_streams() {
         *if ours.1.is_some() { &mut refused } else { &mut whole } += 1;
     }
     // The generator is only worth something while both happen often.
-    assert!(whole > 2_000 && refused > 2_000, "{whole} streams read, {refused} refused");
+    assert!(whole > 800 && refused > 800, "{whole} streams read, {refused} refused");
 }
 
 #[test]
