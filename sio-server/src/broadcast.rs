@@ -1,6 +1,5 @@
 //! The operator behind every emit to more than one socket: rooms, exceptions, flags, then the verb.
 
-use std::future::Future;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -12,7 +11,7 @@ use crate::encoded::Draft;
 use crate::error::{AckError, AdapterError, EmitError, Failure};
 use crate::id::SocketId;
 use crate::namespace::NamespaceInner;
-use crate::socket::acks::AckSink;
+use crate::socket::acks::{AckFuture, AckSink};
 use crate::socket::remote::RemoteSocket;
 use crate::socket::{Socket, SocketInner};
 
@@ -211,13 +210,13 @@ impl Broadcast {
     ///
     /// # Errors
     /// When the event could not be sent at all.
-    pub fn emit_with_ack<R: DeserializeOwned>(
+    pub fn emit_with_ack<R: DeserializeOwned + Send + 'static>(
         &self,
         event: &str,
         args: &(impl Serialize + ?Sized),
-    ) -> impl Future<Output = Result<Vec<BroadcastAck<R>>, AckError>> + Send + use<R> {
+    ) -> AckFuture<Vec<BroadcastAck<R>>> {
         let sent = self.start_with_ack(event, args);
-        async move {
+        AckFuture::new(async move {
             let (sinks, timeout) = sent?;
             let deadline = tokio::time::Instant::now() + timeout;
             let mut acks = Vec::new();
@@ -225,13 +224,13 @@ impl Broadcast {
                 let (results, missing) = sink.collect(deadline - tokio::time::Instant::now()).await;
                 acks.extend(results.into_iter().map(|(socket, result)| BroadcastAck {
                     socket,
-                    result: result.and_then(|args| args.as_args().deserialize().map_err(AckError::from)),
+                    result: result.and_then(|args| args.deserialize().map_err(AckError::from)),
                 }));
                 let late = || BroadcastAck { socket: None, result: Err(AckError::Timeout) };
                 acks.extend(std::iter::repeat_with(late).take(missing));
             }
             Ok(acks)
-        }
+        })
     }
 
     fn start_with_ack(

@@ -9,8 +9,7 @@ use sio_protocol::Limits;
 use sio_protocol::engineio::session::Timing;
 use sio_protocol::parser::Parser;
 
-use crate::http::cookie::Cookie;
-use crate::http::cors::Cors;
+use crate::http::{Cookie, Cors};
 
 /// Decides on a handshake request before a session exists; an `Err` is the message of the refusal.
 pub(crate) type AllowRequest = Arc<dyn Fn(&Parts) -> Result<(), String> + Send + Sync>;

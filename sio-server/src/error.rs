@@ -3,8 +3,7 @@
 use std::fmt;
 
 use serde::Serialize;
-use sio_protocol::EncodeError;
-use sio_protocol::socketio::ArgsError;
+use sio_protocol::socketio::{ArgsError, EncodeError};
 
 /// Why an emit could not be made. [`Socket::emit`](crate::Socket::emit) reports it to `on_error`,
 /// [`Socket::try_emit`](crate::Socket::try_emit) returns it.

@@ -141,7 +141,7 @@ impl Handshake {
     pub fn query_pairs(&self) -> Vec<(String, String)> {
         let url = self.connection.request.url();
         let query = url.split_once('?').map_or("", |(_, query)| query);
-        query::pairs(query).map(|(key, value)| (key.into_owned(), value.into_owned())).collect()
+        query::parameters(query).map(|(key, value)| (key.into_owned(), value.into_owned())).collect()
     }
 
     /// The URL of the handshake request, path and query.

@@ -1,10 +1,94 @@
-//! The server.
-#![allow(dead_code, unused_imports)]
+//! A Socket.IO server for every client since 1.0: namespaces, rooms, acknowledgements and binary, over long-polling
+//! and WebSocket.
+//!
+//! ```no_run
+//! use sio_server::{Args, DisconnectReason, Server, Socket};
+//!
+//! #[tokio::main]
+//! async fn main() -> std::io::Result<()> {
+//!     let io = Server::new();
+//!
+//!     io.of("/chat")
+//!         .on_connection(async |socket: Socket| socket.join("lobby"))
+//!         .on("say", async |socket: Socket, Args(text): Args<String>| {
+//!             socket.to("lobby").emit("said", &(socket.id(), text));
+//!         })
+//!         .on("add", async |Args((a, b)): Args<(i64, i64)>| -> Result<i64, String> {
+//!             a.checked_add(b).ok_or_else(|| "too large".into()) // the acknowledgement
+//!         })
+//!         .on_disconnect(async |socket: Socket, why: DisconnectReason| {
+//!             println!("{} left: {why}", socket.id());
+//!         });
+//!
+//!     io.listen("127.0.0.1:3000").await?.await;
+//!     Ok(())
+//! }
+//! ```
+//!
+//! # Where to look
+//!
+//! - [`Server`] is the handle to everything; [`ServerBuilder`] has the options, with their defaults and what they
+//!   cost in memory.
+//! - [`Namespace`] holds the handlers. A handler is an async function whose parameters say what it needs: [`Socket`],
+//!   [`Args`], [`Auth`], [`State`], [`AckSender`], [`DisconnectReason`], and what you make of them with
+//!   [`FromContext`].
+//! - [`Socket`] is one client in one namespace; [`Broadcast`] is what `to`, `except` and their like build up.
+//! - [`Server::service`] mounts the server in axum or hyper, [`Server::layer`] in anything tower-like,
+//!   [`Server::listen`] runs it alone.
+//! - [`Adapter`] is how other nodes come in.
+//!
+//! # What you can rely on
+//!
+//! - Handlers of one socket start in the order its packets came. A panic in one is reported and costs nothing else.
+//! - An emit never waits and is serialised once, however many receive it. What one client receives is in the order it
+//!   was emitted, across a change of transport too.
+//! - Delivery is at most once: a client that loses its connection misses what is sent meanwhile.
+//! - Every queue has a bound, and a client that exceeds one is disconnected with a reason that says so.
+//! - Idle connections hold no buffer.
 
+mod adapter;
+mod broadcast;
+mod builder;
+mod config;
+mod connection;
+mod encoded;
+mod error;
+mod handler;
+mod handshake;
 mod http;
+mod id;
+mod namespace;
+mod reason;
+mod server;
+mod service;
+mod socket;
+mod sync;
+mod transport;
 mod websocket;
 
+pub use adapter::{
+    Adapter, AdapterFactory, BroadcastFlags, BroadcastOptions, LocalAdapter, LocalNamespace, RoomEvent, SocketDetails,
+};
+pub use broadcast::{Broadcast, BroadcastAck, IntoRooms};
+pub use builder::ServerBuilder;
+pub use error::{AckError, AdapterError, ConnectError, EmitError, Failure};
+pub use handler::{
+    AckSender, Args, Arguments, Auth, Context, Event, FromContext, Handler, IntoReply, ListenerId, Rejection, Reply,
+    State,
+};
+pub use handshake::{Handshake, Peer};
 pub use http::{Cookie, Cors, SameSite};
+pub use id::SocketId;
+pub use namespace::Namespace;
+pub use reason::DisconnectReason;
+pub use server::Server;
+pub use service::{Layer, Layered, Listening, ResponseBody, Service};
+/// The wire formats, for parsers and values of one's own.
+pub use sio_protocol as protocol;
+pub use sio_protocol::socketio::Value;
+pub use socket::acks::{AckFuture, AckResult, AckSink};
+pub use socket::remote::RemoteSocket;
+pub use socket::{Socket, WithTimeout};
 pub use websocket::PerMessageDeflate;
 
 #[cfg(fuzzing)]

@@ -12,14 +12,14 @@ use serde::Serialize;
 use tokio::runtime::Handle;
 use tokio::sync::Notify;
 
-use crate::adapter::{AdapterFactory, BroadcastFlags};
+use crate::adapter::AdapterFactory;
 use crate::broadcast::{Broadcast, IntoRooms};
 use crate::builder::ServerBuilder;
 use crate::config::Config;
 use crate::connection::flush::Flusher;
 use crate::connection::registry::Registry;
 use crate::connection::timers::{self, Timers};
-use crate::connection::{Connection, End};
+use crate::connection::End;
 use crate::error::{EmitError, Failure};
 use crate::namespace::{Namespace, NamespaceInner};
 use crate::reason::DisconnectReason;
@@ -80,6 +80,11 @@ impl Shared {
             // Without a first connection there is nothing to be done for one.
             None => tracing::error!("a task was to be spawned before the server had a connection"),
         }
+    }
+
+    /// Makes the server's runtime the current one, for user code that is called from a thread without.
+    pub(crate) fn enter(&self) -> Option<tokio::runtime::EnterGuard<'_>> {
+        if Handle::try_current().is_ok() { None } else { self.runtime.get().map(Handle::enter) }
     }
 
     pub(crate) fn task(self: &Arc<Self>) -> Task {

@@ -92,7 +92,8 @@ impl LocalNamespace {
             return 0;
         }
         let id = namespace.next_ack_id();
-        let packet = packet.with_id(id);
+        let packet =
+            Packet::event(&*packet.nsp, Some(id), &*packet.data, packet.attachments.clone());
         let encoded = Arc::new(Encoded::new(&packet, namespace.parser()));
         let listening = namespace.has_outgoing_listeners();
         for socket in &sockets {

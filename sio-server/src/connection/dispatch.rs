@@ -37,7 +37,7 @@ impl Inbound {
     pub(crate) fn new(config: &Config) -> Self {
         let decoder = match &config.parser {
             Some(parser) => Decoder::Custom(parser.decoder(&config.limits)),
-            None => Decoder::Json(JsonDecoder::new(&config.limits)),
+            None => Decoder::Json(JsonDecoder::new(Arc::clone(&config.limits))),
         };
         Self { decoder }
     }

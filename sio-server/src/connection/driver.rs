@@ -12,7 +12,7 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 
-use tokio::io::ReadBuf;
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
 use super::dispatch::{Dispatch, Next};
 use super::outbox::Channel;
@@ -292,7 +292,7 @@ fn handle_input(connection: &Arc<Connection>, reader: &mut Reader, input: &mut [
 }
 
 /// A client that breaks RFC 6455 is told why and disconnected.
-fn violated(connection: &Arc<Connection>, violation: &Violation) {
+pub(crate) fn violated(connection: &Arc<Connection>, violation: &Violation) {
     tracing::debug!(session = ?connection.id(), %violation, "websocket violation");
     connection.end(DisconnectReason::TransportError, End::Abrupt(Some(violation.close_code())));
 }

@@ -156,6 +156,11 @@ impl Connection {
         self.revision
     }
 
+    /// Whether the client asked for binary as base64.
+    pub(crate) fn base64(&self) -> bool {
+        self.base64
+    }
+
     pub(crate) fn timing(&self) -> &Timing {
         &self.server.config.timing
     }
@@ -509,6 +514,11 @@ impl Connection {
             }
         }
         flush::schedule(self);
+    }
+
+    /// Forgets the session at once, so that no further request finds it.
+    pub(crate) fn leave_registry(&self) {
+        self.server.sessions.remove(&self.id);
     }
 
     /// Has [`finish_lingering`](Self::finish_lingering) called after `wait`.

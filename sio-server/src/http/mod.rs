@@ -1,11 +1,13 @@
-//! The HTTP side.
+//! The HTTP side: which request is ours, what is refused, what a response looks like.
 
 mod cookie;
 mod cors;
-mod query;
+pub(crate) mod query;
 mod refusal;
+pub(crate) mod response;
+pub(crate) mod route;
 
 pub use cookie::{Cookie, SameSite};
 pub use cors::Cors;
-pub(crate) use query::{Parameters, Query, TransportName, parameters};
+pub(crate) use query::{Query, TransportName};
 pub(crate) use refusal::Refusal;

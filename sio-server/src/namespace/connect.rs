@@ -38,7 +38,7 @@ pub(crate) fn connect_implicitly(connection: &Arc<Connection>) {
 fn split_namespace(nsp: &str) -> (&str, Option<Arc<str>>) {
     let Some((path, query)) = nsp.split_once('?') else { return (nsp, None) };
     let mut auth = serde_json::Map::new();
-    for (key, value) in query::pairs(query) {
+    for (key, value) in query::parameters(query) {
         auth.insert(key.into_owned(), value.into_owned().into());
     }
     (path, Some(serde_json::Value::Object(auth).to_string().into()))
@@ -84,7 +84,7 @@ fn finish(socket: &Arc<SocketInner>, outcome: Result<(), ConnectError>) {
                 _ => format!(r#"{{"sid":"{}"}}"#, socket.id()).into(),
             };
             // The CONNECT goes first, then the socket can be reached by broadcasts, then handlers may emit.
-            if connection.send_packet(&Packet::connect(socket.namespace().path(), &data)).is_ok() {
+            if connection.send_packet(&Packet::connect(socket.namespace().path(), data)).is_ok() {
                 socket.start();
             }
         }

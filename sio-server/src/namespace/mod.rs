@@ -313,7 +313,9 @@ impl Namespace {
         H: Handler<A>,
         H::Output: IntoReply,
     {
-        self.0.update_table(|table| table.events.add(event.into(), handler));
+        self.0.update_table(|table| {
+            table.events.add(event.into(), handler);
+        });
         self
     }
 
@@ -323,7 +325,9 @@ impl Namespace {
         H: Handler<A>,
         H::Output: IntoReply,
     {
-        self.0.update_table(|table| table.events.add_any(handler));
+        self.0.update_table(|table| {
+            table.events.add_any(handler);
+        });
         self
     }
 

@@ -2,15 +2,17 @@
 
 use std::collections::HashMap;
 use std::future::{Future, poll_fn};
-use std::pin::pin;
+use std::fmt;
+use std::pin::{Pin, pin};
 use std::sync::{Arc, Mutex};
-use std::task::{Poll, Waker};
+use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
 use sio_protocol::socketio::OwnedArgs;
 use tokio::sync::oneshot;
 
 use crate::error::AckError;
+use crate::handler::BoxFuture;
 use crate::id::SocketId;
 use crate::sync::Lock;
 
@@ -45,6 +47,30 @@ impl Pending {
     /// Everything that was still awaited.
     pub(crate) fn into_waiters(self) -> impl Iterator<Item = Waiter> {
         self.0.into_values()
+    }
+}
+
+/// Waits for an acknowledgement. The event has left already; dropping the future forgets the acknowledgement.
+#[must_use = "to send without waiting, use `emit`"]
+pub struct AckFuture<R>(BoxFuture<Result<R, AckError>>);
+
+impl<R> AckFuture<R> {
+    pub(crate) fn new(future: impl Future<Output = Result<R, AckError>> + Send + 'static) -> Self {
+        Self(Box::pin(future))
+    }
+}
+
+impl<R> Future for AckFuture<R> {
+    type Output = Result<R, AckError>;
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        self.0.as_mut().poll(cx)
+    }
+}
+
+impl<R> fmt::Debug for AckFuture<R> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("AckFuture")
     }
 }
 

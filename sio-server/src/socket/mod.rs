@@ -6,7 +6,6 @@ pub(crate) mod remote;
 use std::any::{Any, TypeId};
 use std::collections::HashMap;
 use std::fmt;
-use std::future::Future;
 use std::sync::atomic::{AtomicU8, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -18,7 +17,7 @@ use sio_protocol::engineio::Revision;
 use sio_protocol::socketio::{OwnedArgs, Packet, RawArgs};
 use tokio::sync::oneshot;
 
-use self::acks::{AckSink, Pending, Waiter};
+use self::acks::{AckFuture, AckSink, Pending, Waiter};
 use crate::adapter::SocketDetails;
 use crate::adapter::rooms::Member;
 use crate::broadcast::{Broadcast, IntoRooms, report};
@@ -437,11 +436,11 @@ impl Socket {
     ///
     /// # Errors
     /// See [`AckError`].
-    pub fn emit_with_ack<R: DeserializeOwned>(
+    pub fn emit_with_ack<R: DeserializeOwned + Send + 'static>(
         &self,
         event: &str,
         args: &(impl Serialize + ?Sized),
-    ) -> impl Future<Output = Result<R, AckError>> + Send + use<R> {
+    ) -> AckFuture<R> {
         self.ask(event, args, None)
     }
 
@@ -451,12 +450,12 @@ impl Socket {
         WithTimeout { socket: self.clone(), timeout }
     }
 
-    fn ask<R: DeserializeOwned>(
+    fn ask<R: DeserializeOwned + Send + 'static>(
         &self,
         event: &str,
         args: &(impl Serialize + ?Sized),
         timeout: Option<Duration>,
-    ) -> impl Future<Output = Result<R, AckError>> + Send + use<R> {
+    ) -> AckFuture<R> {
         let (sender, receiver) = oneshot::channel();
         let id = self.0.namespace.next_ack_id();
         let sent = self.0.expect_ack(id, Waiter::One(sender)).and_then(|()| {
@@ -466,7 +465,7 @@ impl Socket {
             })
         });
         let awaited = Awaited { socket: Arc::clone(&self.0), id };
-        async move {
+        AckFuture::new(async move {
             let _awaited = awaited;
             sent?;
             let args = match timeout {
@@ -476,8 +475,8 @@ impl Socket {
                 }
             };
             let args: OwnedArgs = args.map_err(|_| AckError::Disconnected)?;
-            Ok(args.as_args().deserialize()?)
-        }
+            Ok(args.deserialize()?)
+        })
     }
 
     /// Aims at everybody in the namespace but this socket. Node: `socket.broadcast`.
@@ -660,11 +659,11 @@ impl WithTimeout {
     ///
     /// # Errors
     /// See [`AckError`].
-    pub fn emit_with_ack<R: DeserializeOwned>(
+    pub fn emit_with_ack<R: DeserializeOwned + Send + 'static>(
         &self,
         event: &str,
         args: &(impl Serialize + ?Sized),
-    ) -> impl Future<Output = Result<R, AckError>> + Send + use<R> {
+    ) -> AckFuture<R> {
         self.socket.ask(event, args, Some(self.timeout))
     }
 }

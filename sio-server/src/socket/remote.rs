@@ -59,7 +59,7 @@ impl RemoteSocket {
     ///
     /// # Errors
     /// See [`AckError`].
-    pub async fn emit_with_ack<R: DeserializeOwned>(
+    pub async fn emit_with_ack<R: DeserializeOwned + Send + 'static>(
         &self,
         event: &str,
         args: &(impl Serialize + ?Sized),

@@ -6,6 +6,7 @@
 use std::fmt;
 use std::io::{self, IoSlice, Read, Write};
 use std::net::{Shutdown, SocketAddr, TcpStream};
+use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 
 use bytes::Bytes;
@@ -19,7 +20,11 @@ pub(crate) struct Tcp(AsyncFd<TcpStream>);
 
 impl Tcp {
     pub(crate) fn new(stream: tokio::net::TcpStream) -> io::Result<Self> {
-        Ok(Self(AsyncFd::new(stream.into_std()?)?))
+        // Deprecated because not every `AsRawFd` keeps its descriptor; a `TcpStream` does. Its safe successor is
+        // `unsafe` in name, which this workspace forbids.
+        #[allow(deprecated, reason = "a TcpStream owns its descriptor for as long as it lives")]
+        let fd = AsyncFd::new(stream.into_std()?)?;
+        Ok(Self(fd))
     }
 
     /// Writes without waiting; `WouldBlock` when the kernel's buffer is full.
@@ -116,6 +121,42 @@ impl Raw {
         match self {
             Self::Tcp(stream) => stream.peer_addr().ok(),
             Self::Other(_) => None,
+        }
+    }
+}
+
+impl AsyncRead for Raw {
+    fn poll_read(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buf: &mut tokio::io::ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        match self.get_mut() {
+            Self::Tcp(stream) => Pin::new(stream).poll_read(cx, buf),
+            Self::Other(stream) => Pin::new(stream).poll_read(cx, buf),
+        }
+    }
+}
+
+impl AsyncWrite for Raw {
+    fn poll_write(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
+        match self.get_mut() {
+            Self::Tcp(stream) => Pin::new(stream).poll_write(cx, buf),
+            Self::Other(stream) => Pin::new(stream).poll_write(cx, buf),
+        }
+    }
+
+    fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        match self.get_mut() {
+            Self::Tcp(stream) => Pin::new(stream).poll_flush(cx),
+            Self::Other(stream) => Pin::new(stream).poll_flush(cx),
+        }
+    }
+
+    fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        match self.get_mut() {
+            Self::Tcp(stream) => Pin::new(stream).poll_shutdown(cx),
+            Self::Other(stream) => Pin::new(stream).poll_shutdown(cx),
         }
     }
 }

@@ -1,0 +1,219 @@
+//! The options of a server.
+
+use std::any::{Any, TypeId};
+use std::collections::HashMap;
+use std::fmt;
+use std::sync::Arc;
+use std::time::Duration;
+
+use http::request::Parts;
+use sio_protocol::Limits;
+use sio_protocol::parser::Parser;
+
+use crate::adapter::{AdapterFactory, LocalAdapter};
+use crate::config::{Config, millis};
+use crate::http::{Cookie, Cors};
+use crate::server::Server;
+
+/// Sets the options of a [`Server`]. Names and defaults are Node's unless a line says otherwise.
+pub struct ServerBuilder {
+    config: Config,
+    adapter: Arc<dyn AdapterFactory>,
+    states: HashMap<TypeId, Arc<dyn Any + Send + Sync>>,
+}
+
+impl Default for ServerBuilder {
+    fn default() -> Self {
+        Self { config: Config::default(), adapter: Arc::new(LocalAdapter::new()), states: HashMap::new() }
+    }
+}
+
+impl fmt::Debug for ServerBuilder {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("ServerBuilder").field("config", &self.config).finish_non_exhaustive()
+    }
+}
+
+impl ServerBuilder {
+    /// Makes the server.
+    #[must_use]
+    pub fn build(self) -> Server {
+        Server::assemble(self.config, self.adapter, self.states)
+    }
+
+    /// What connects namespaces to those of other nodes. Default: [`LocalAdapter`], which knows no others.
+    #[must_use]
+    pub fn adapter(mut self, adapter: impl AdapterFactory) -> Self {
+        self.adapter = Arc::new(adapter);
+        self
+    }
+
+    /// A value that handlers reach with [`State<T>`](crate::State): one per type.
+    #[must_use]
+    pub fn state<T: Any + Send + Sync>(mut self, state: T) -> Self {
+        self.states.insert(TypeId::of::<T>(), Arc::new(state));
+        self
+    }
+
+    /// The path the server answers under. Default `/socket.io`; a trailing slash is added. It starts where the
+    /// service is mounted at the root; a prefix that a router strips must be left out.
+    #[must_use]
+    pub fn path(mut self, path: &str) -> Self {
+        let trimmed = path.trim_matches('/');
+        self.config.path = if trimmed.is_empty() { "/".into() } else { format!("/{trimmed}/") };
+        self
+    }
+
+    /// Time between two heartbeats. Default 25 s. A protocol 4 client is pinged; a protocol 3 client pings itself.
+    #[must_use]
+    pub fn ping_interval(mut self, interval: Duration) -> Self {
+        self.config.timing.ping_interval = millis(interval);
+        self
+    }
+
+    /// How long a client may take to answer a heartbeat. Default 20 s.
+    #[must_use]
+    pub fn ping_timeout(mut self, timeout: Duration) -> Self {
+        self.config.timing.ping_timeout = millis(timeout);
+        self
+    }
+
+    /// How long a WebSocket may take to prove itself to a session that polls. Default 10 s. A failure costs only the
+    /// WebSocket.
+    #[must_use]
+    pub fn upgrade_timeout(mut self, timeout: Duration) -> Self {
+        self.config.timing.upgrade_timeout = millis(timeout);
+        self
+    }
+
+    /// How long a client may stay without joining a namespace. Default 45 s.
+    #[must_use]
+    pub fn connect_timeout(mut self, timeout: Duration) -> Self {
+        self.config.connect_timeout = timeout;
+        self
+    }
+
+    /// The largest message a client may send, in bytes: of a WebSocket message, of a POST body. Default 1,000,000.
+    ///
+    /// A WebSocket message is checked against it as soon as its length is known, and buffered only as its bytes
+    /// arrive: worst case this much per connection while a message is incomplete.
+    #[must_use]
+    pub fn max_http_buffer_size(mut self, bytes: usize) -> Self {
+        self.config.max_http_buffer_size = bytes;
+        self
+    }
+
+    /// The transports that are offered. Default both; one without the other is possible, neither is not useful.
+    #[must_use]
+    pub fn transports(mut self, polling: bool, websocket: bool) -> Self {
+        self.config.polling = polling;
+        self.config.websocket = websocket;
+        self
+    }
+
+    /// Whether a session that polls may change to WebSocket. Default yes.
+    #[must_use]
+    pub fn allow_upgrades(mut self, allow: bool) -> Self {
+        self.config.allow_upgrades = allow;
+        self
+    }
+
+    /// Whether clients of Socket.IO 1.x and 2.x (Engine.IO protocol 3) are served. Default **yes**, unlike Node.
+    ///
+    /// Such a client computes its socket id itself, from the secret id of its session: in `/` they are the same.
+    /// Whoever learns the id of such a socket can send in its name, so do not show it to other users when you serve
+    /// old clients.
+    #[must_use]
+    pub fn allow_eio3(mut self, allow: bool) -> Self {
+        self.config.allow_eio3 = allow;
+        self
+    }
+
+    /// How many bytes may wait for a client that does not read, before it is disconnected as
+    /// [`SlowClient`](crate::DisconnectReason::SlowClient). Default 16 MiB; Node has no such limit. It is the worst
+    /// case of queued memory per connection; a packet sent to many clients is held once, and counted for each.
+    #[must_use]
+    pub fn max_queued_bytes(mut self, bytes: usize) -> Self {
+        self.config.max_queued_bytes = bytes;
+        self
+    }
+
+    /// How many namespaces one connection may join. Default 64; Node has no such limit. One more closes the
+    /// connection.
+    #[must_use]
+    pub fn max_namespaces(mut self, count: usize) -> Self {
+        self.config.max_namespaces = count;
+        self
+    }
+
+    /// How many acknowledgements may be awaited from one client in one namespace. Default 10,000; Node has no such
+    /// limit. One more fails with [`AckError::TooManyPending`](crate::AckError::TooManyPending).
+    #[must_use]
+    pub fn max_pending_acks(mut self, count: usize) -> Self {
+        self.config.max_pending_acks = count;
+        self
+    }
+
+    /// How many sessions may be open. Default: as many as the system allows. One more is answered with 503.
+    #[must_use]
+    pub fn max_sessions(mut self, count: usize) -> Self {
+        self.config.max_sessions = count;
+        self
+    }
+
+    /// How long [`Broadcast::emit_with_ack`](crate::Broadcast::emit_with_ack) waits when no timeout is given.
+    /// Default 5 s. (Node then does not wait at all, which nobody wants.)
+    #[must_use]
+    pub fn broadcast_ack_timeout(mut self, timeout: Duration) -> Self {
+        self.config.broadcast_ack_timeout = timeout;
+        self
+    }
+
+    /// From how many bytes on polling payloads are compressed for clients that take it; `None` never. Default 1024.
+    #[must_use]
+    pub fn http_compression(mut self, threshold: Option<usize>) -> Self {
+        self.config.http_compression = threshold;
+        self
+    }
+
+    /// A cookie with the session id on the handshake of polling clients, for load balancers that route by cookie.
+    /// Default none.
+    #[must_use]
+    pub fn cookie(mut self, cookie: Cookie) -> Self {
+        self.config.cookie = Some(cookie);
+        self
+    }
+
+    /// Which pages of other origins may connect. Default: no CORS headers.
+    #[must_use]
+    pub fn cors(mut self, cors: Cors) -> Self {
+        self.config.cors = Some(cors);
+        self
+    }
+
+    /// Decides on each handshake request before a session exists; an `Err` refuses it, with its text as message
+    /// (empty: `Forbidden`). Node: `allowRequest`.
+    #[must_use]
+    pub fn allow_request(
+        mut self,
+        allow: impl Fn(&Parts) -> Result<(), String> + Send + Sync + 'static,
+    ) -> Self {
+        self.config.allow_request = Some(Arc::new(allow));
+        self
+    }
+
+    /// The format of Socket.IO packets, which has to be the clients' too. Default: JSON with binary attachments. See
+    /// [`MsgPackParser`](sio_protocol::parser::MsgPackParser).
+    #[must_use]
+    pub fn parser(mut self, parser: impl Parser) -> Self {
+        self.config.parser = Some(Arc::new(parser));
+        self
+    }
+
+    /// What one packet of a client may hold: attachments, namespace length, depth of JSON.
+    #[must_use]
+    pub fn limits(mut self, limits: Limits) -> Self {
+        self.config.limits = Arc::new(limits);
+        self
+    }
+}

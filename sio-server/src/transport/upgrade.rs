@@ -1,0 +1,234 @@
+//! From an upgrade request to a WebSocket: as a new session, or as the next transport of one that polls.
+//!
+//! hyper answers 101 and hands the stream over; a task that lives only that long takes the raw stream out of it and
+//! starts the connection's own small task. A WebSocket for an existing session first proves itself (`2probe`,
+//! `3probe`, `5`) while the session goes on over polling; if it fails, only it is closed.
+
+use std::io;
+use std::ops::ControlFlow;
+use std::sync::Arc;
+use std::time::Duration;
+
+use http::request::Parts;
+use http::{Request as HttpRequest, Response};
+use sio_protocol::engineio::Revision;
+use sio_protocol::engineio::session::Transport;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+
+use crate::connection::dispatch::{Dispatch, Next};
+use crate::connection::flush::Batch;
+use crate::connection::outbox::Channel;
+use crate::connection::{Connection, driver};
+use crate::handshake::{Peer, Request};
+use crate::http::response::Body;
+use crate::http::route::Opening;
+use crate::namespace::connect;
+use crate::server::Shared;
+use crate::transport::open_packet;
+use crate::transport::stream::Raw;
+use crate::websocket::{self, Message, Opcode, Reader, close_frame, frame_header};
+
+/// Answers an upgrade request without session.
+pub(crate) fn open(server: &Arc<Shared>, opening: Opening, parts: Parts) -> Response<Body> {
+    let response = match websocket::accept(&parts) {
+        Ok(accepted) => accepted.response(None),
+        Err(refused) => return refused.response().map(Body::from),
+    };
+    let peer = parts.extensions.get::<Peer>().copied();
+    let server = Arc::clone(server);
+    let task = server.task();
+    tokio::spawn(async move {
+        let mut parts = parts;
+        let Some((raw, input)) = take_stream(&mut parts).await else { return };
+        let peer = peer.or_else(|| raw.peer().map(|address| Peer::new(address, false)));
+        let request = Request::new(&parts, peer);
+        drop(parts);
+        // Closing may have begun while hyper wrote its answer.
+        if server.is_closed() {
+            return;
+        }
+        let Some(connection) =
+            Connection::open(&server, opening.revision, Transport::WebSocket, opening.base64, None, request)
+        else {
+            return;
+        };
+        let _batch = Batch::begin();
+        let open = format!("0{}", open_packet(&connection, Transport::WebSocket));
+        connection.send_frame(&text_frame(&open));
+        if opening.revision == Revision::V3 {
+            connect::connect_implicitly(&connection);
+        }
+        driver::spawn(connection, raw, Reader::new(false), input);
+        drop(task);
+    });
+    response.map(|()| Body::default())
+}
+
+/// Answers an upgrade request of a session.
+pub(crate) fn upgrade(connection: Arc<Connection>, parts: Parts) -> Response<Body> {
+    let response = match websocket::accept(&parts) {
+        Ok(accepted) => accepted.response(None),
+        Err(refused) => return refused.response().map(Body::from),
+    };
+    let task = connection.server().task();
+    tokio::spawn(async move {
+        let mut parts = parts;
+        let Some((raw, input)) = take_stream(&mut parts).await else { return };
+        drop(parts);
+        probe(connection, raw, input).await;
+        drop(task);
+    });
+    response.map(|()| Body::default())
+}
+
+async fn take_stream(parts: &mut Parts) -> Option<(Raw, Vec<u8>)> {
+    let upgrade = parts.extensions.remove::<hyper::upgrade::OnUpgrade>();
+    let mut request = HttpRequest::new(());
+    if let Some(upgrade) = upgrade {
+        request.extensions_mut().insert(upgrade);
+    }
+    match hyper::upgrade::on(request).await {
+        Ok(upgraded) => {
+            let (raw, input) = Raw::from_upgraded(upgraded);
+            Some((raw, input.to_vec()))
+        }
+        Err(error) => {
+            tracing::debug!(%error, "websocket upgrade failed");
+            None
+        }
+    }
+}
+
+/// Lets a WebSocket prove itself, and makes it the session's transport when it does.
+async fn probe(connection: Arc<Connection>, mut raw: Raw, input: Vec<u8>) {
+    let timing = connection.timing();
+    let upgrade_timeout = Duration::from_millis(timing.upgrade_timeout);
+    if let Err(refused) = connection.with_session(|session, now| session.handle_candidate(timing, now)) {
+        tracing::debug!(session = ?connection.id(), %refused, "second websocket refused");
+        close(&mut raw, None).await;
+        return;
+    }
+    let mut reader = Reader::new(false);
+    match tokio::time::timeout(upgrade_timeout, prove(&connection, &mut raw, &mut reader, input)).await {
+        Ok(Ok(Proof::Upgraded)) => driver::spawn(connection, raw, reader, Vec::new()),
+        failed => {
+            let code = if let Ok(Ok(Proof::Failed(code))) = failed { code } else { None };
+            tracing::debug!(session = ?connection.id(), "probe failed, polling goes on");
+            connection.with_session(|session, _| session.handle_candidate_lost());
+            close(&mut raw, code).await;
+        }
+    }
+}
+
+enum Proof {
+    Upgraded,
+    Failed(Option<u16>),
+}
+
+async fn prove(
+    connection: &Arc<Connection>,
+    raw: &mut Raw,
+    reader: &mut Reader,
+    mut input: Vec<u8>,
+) -> io::Result<Proof> {
+    let limits = driver::read_limits(connection);
+    let mut buf = vec![0; PROBE_BUFFER];
+    loop {
+        if input.is_empty() {
+            match raw.read(&mut buf).await? {
+                0 => return Ok(Proof::Failed(None)),
+                n => input.extend_from_slice(&buf[..n]),
+            }
+        }
+        let mut dispatch = loop {
+            // What a POST brings came before what the WebSocket brings.
+            if !connection.is_posting() {
+                if let Some(dispatch) = Dispatch::begin(connection) {
+                    break dispatch;
+                }
+            }
+            tokio::time::sleep(BUSY_WAIT).await;
+        };
+        let mut answer = false;
+        let mut proof = None;
+        let mut code = None;
+        let fed = reader.feed(&limits, &mut input, &mut |message| {
+            let next = match message {
+                Message::Text(text) => dispatch.websocket_text(text),
+                Message::Binary(bytes) => dispatch.websocket_binary(bytes),
+                Message::Ping(_) | Message::Pong(_) => Next::Continue,
+                Message::Close(with, _) => {
+                    code = with;
+                    Next::CloseCandidate
+                }
+            };
+            match next {
+                Next::Continue => {}
+                Next::AnswerProbe => answer = true,
+                Next::Upgraded => {
+                    // From here on everybody writes to the WebSocket; a held poll is sent home.
+                    let held = connection.with_outbox(|outbox| {
+                        outbox.channel = Channel::WebSocket;
+                        outbox.waker.take()
+                    });
+                    if let Some(held) = held {
+                        held.wake();
+                    }
+                    proof = Some(Proof::Upgraded);
+                }
+                Next::Stop | Next::CloseCandidate => {
+                    // A session that ends in the very batch that upgraded it is wound up by its driver.
+                    proof.get_or_insert(Proof::Failed(code));
+                    return ControlFlow::Break(());
+                }
+            }
+            ControlFlow::Continue(())
+        });
+        drop(dispatch);
+        if let Err(violation) = fed {
+            if matches!(proof, Some(Proof::Upgraded)) {
+                driver::violated(connection, &violation);
+            } else {
+                proof = Some(Proof::Failed(Some(violation.close_code())));
+            }
+        }
+        if answer {
+            raw.write_all(&text_frame("3probe")).await?;
+        }
+        if let Some(proof) = proof {
+            return Ok(proof);
+        }
+        input.clear();
+    }
+}
+
+/// Says goodbye to a WebSocket that never became a transport.
+async fn close(raw: &mut Raw, code: Option<u16>) {
+    let (frame, len) = close_frame(code);
+    let goodbye = async {
+        raw.write_all(&frame[..len]).await?;
+        raw.shutdown().await?;
+        // Unread input would make the kernel reset the connection, and the close frame with it.
+        let mut rest = [0; 512];
+        while raw.read(&mut rest).await? > 0 {}
+        io::Result::Ok(())
+    };
+    // A client that does not listen is dropped all the same.
+    let _ = tokio::time::timeout(CLOSE_WAIT, goodbye).await;
+}
+
+fn text_frame(text: &str) -> Vec<u8> {
+    let (header, len) = frame_header(Opcode::Text, text.len(), false);
+    let mut frame = Vec::with_capacity(len + text.len());
+    frame.extend_from_slice(&header[..len]);
+    frame.extend_from_slice(text.as_bytes());
+    frame
+}
+
+/// A probe is a few bytes; what follows it in the same read is rarely more.
+const PROBE_BUFFER: usize = 4096;
+/// Between two looks at a POST that is still being received. Only a client that does not wait for its own requests
+/// before it upgrades gets here.
+const BUSY_WAIT: Duration = Duration::from_millis(2);
+/// How long a refused WebSocket may take to close its side.
+const CLOSE_WAIT: Duration = Duration::from_secs(5);
