@@ -21,10 +21,10 @@ pub(crate) fn fuzz(options: &Options) -> Result<bool> {
     if crates.is_empty() {
         return Err(Error::new("no crate has a fuzz/Cargo.toml"));
     }
-    if run::output(command("rustup").args(["run", "nightly", "rustc", "--version"])).is_none() {
+    if run::output(command("rustup").args(["run", "nightly", "rustc", "--version"])).is_err() {
         return Err(Error::new("fuzzing needs a nightly toolchain: rustup toolchain install nightly"));
     }
-    if run::output(command("cargo").args(["fuzz", "--version"])).is_none() {
+    if run::output(command("cargo").args(["fuzz", "--version"])).is_err() {
         crate::install::require(
             "cargo install cargo-fuzz",
             command("cargo").args(["install", "--locked", "cargo-fuzz"]),
@@ -33,8 +33,7 @@ pub(crate) fn fuzz(options: &Options) -> Result<bool> {
 
     let mut failed = Vec::new();
     for name in crates {
-        let list = run::output(&mut cargo_fuzz(name, &["list"]))
-            .ok_or_else(|| Error::new(format!("cargo fuzz list fails in {name}")))?;
+        let list = run::output(&mut cargo_fuzz(name, &["list"]))?;
         for target in list.lines() {
             println!("==== {name}: {target}, {} s", options.seconds);
             let time = format!("-max_total_time={}", options.seconds);

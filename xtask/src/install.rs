@@ -39,7 +39,7 @@ pub(crate) fn check_node() -> Result<()> {
     let packages = "install Node.js 20 or newer \
                     (Debian, Ubuntu: apt-get install nodejs npm; Fedora: dnf install nodejs; macOS: brew install node)";
     let version = run::output(Command::new("node").arg("--version"))
-        .ok_or_else(|| Error::new(format!("`node` was not found: {packages}")))?;
+        .map_err(|_| Error::new(format!("`node` was not found: {packages}")))?;
     let major = version.trim_start_matches('v').split('.').next().and_then(|major| major.parse::<u32>().ok());
     if major.is_none_or(|major| major < OLDEST_NODE) {
         return Err(Error::new(format!("`node` is {version}: {packages}")));
@@ -155,8 +155,8 @@ fn apt_install(package: &str) -> std::result::Result<(), Option<Error>> {
     if find(&["apt-get"]).is_none() {
         return Err(None);
     }
-    let root = run::output(Command::new("id").arg("-u")).is_some_and(|id| id == "0");
-    if !root && run::output(Command::new("sudo").args(["-n", "true"])).is_none() {
+    let root = run::output(Command::new("id").arg("-u")).is_ok_and(|id| id == "0");
+    if !root && run::output(Command::new("sudo").args(["-n", "true"])).is_err() {
         return Err(None);
     }
     let apt = |arguments: &[&str]| {

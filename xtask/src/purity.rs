@@ -44,14 +44,16 @@ pub(crate) fn problems() -> Result<Vec<Problem>> {
         "depth",
         "--format",
         " {p}",
-    ]))
-    .ok_or_else(|| Error::new("cargo tree --package sio-protocol fails"))?;
+    ]))?;
+    if !tree.starts_with("0 sio-protocol ") {
+        return Err(Error::new("cargo tree prints something else than a tree of sio-protocol"));
+    }
     Ok(judge(&tree))
 }
 
 pub(crate) fn has_wasm_target() -> bool {
     run::output(command("rustc").args(["--print", "sysroot"]))
-        .is_some_and(|sysroot| Path::new(&sysroot).join("lib/rustlib").join(WASM_TARGET).exists())
+        .is_ok_and(|sysroot| Path::new(&sysroot).join("lib/rustlib").join(WASM_TARGET).exists())
 }
 
 /// Judges lines of the form `2 libc v0.2.191`: depth, name, version.

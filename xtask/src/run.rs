@@ -14,7 +14,7 @@ use std::time::{Duration, Instant};
 
 use indicatif::{ProgressBar, ProgressStyle};
 
-use crate::workspace;
+use crate::workspace::{self, Error, Result};
 
 /// Ends a step that hangs before it makes a whole run exceed half an hour.
 pub(crate) const STEP_LIMIT: Duration = Duration::from_secs(20 * 60);
@@ -154,10 +154,16 @@ pub(crate) fn foreground(
     }
 }
 
-/// Runs a short command and gives its standard output, or `None` if it fails or does not exist.
-pub(crate) fn output(command: &mut Command) -> Option<String> {
-    let output = command.stdin(Stdio::null()).output().ok()?;
-    output.status.success().then(|| String::from_utf8_lossy(&output.stdout).trim().to_owned())
+/// Runs a short command and gives its standard output.
+pub(crate) fn output(command: &mut Command) -> Result<String> {
+    let program = command.get_program().display().to_string();
+    let output =
+        command.stdin(Stdio::null()).output().map_err(|cause| Error::while_doing(&program, cause))?;
+    if !output.status.success() {
+        let said = String::from_utf8_lossy(&output.stderr);
+        return Err(Error::while_doing(format!("{program} ended with {}", output.status), said.trim()));
+    }
+    Ok(String::from_utf8_lossy(&output.stdout).trim().to_owned())
 }
 
 pub(crate) fn seconds(time: Duration) -> String {

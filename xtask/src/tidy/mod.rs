@@ -68,12 +68,14 @@ impl Tree {
         let list = run::output(command("git").args([
             "-c",
             "safe.directory=*",
+            "-c",
+            "core.quotePath=off",
             "ls-files",
             "--cached",
             "--others",
             "--exclude-standard",
         ]))
-        .ok_or_else(|| Error::new("`git ls-files` fails: tidy needs git and a clone"))?;
+        .map_err(|cause| Error::while_doing("tidy needs git and a clone", cause))?;
         // A file that is deleted but not yet committed is still listed, one in a merge several times.
         let mut paths: Vec<String> =
             list.lines().filter(|path| workspace::path(path).is_file()).map(str::to_owned).collect();
