@@ -3,16 +3,13 @@
 //! What cannot be installed is named together with the package that has it.
 
 use std::env;
-use std::ffi::OsString;
 use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::Command;
 
 use crate::run;
 use crate::workspace::{self, Error, Result, command};
 
-/// The Python clients of the interop suite, unless it brings a `requirements.txt` of its own.
-const PYTHON_PACKAGES: [&str; 2] = ["python-socketio[client]>=5.11,<6", "websockets>=13"];
 /// The demo would do with less; the interop suite and its browser driver do not.
 const OLDEST_NODE: u32 = 20;
 
@@ -70,10 +67,10 @@ pub(crate) fn npm_project(project: &str) -> Result<()> {
     Ok(())
 }
 
-/// Installs a system package if none of its programs is there and we are allowed to.
-pub(crate) fn tool(tool: &Tool) -> Result<()> {
-    if find(tool.programs).is_some() {
-        return Ok(());
+/// Finds a program; installs its package if it is not there and we are allowed to.
+pub(crate) fn tool(tool: &Tool) -> Result<PathBuf> {
+    if let Some(program) = find(tool.programs) {
+        return Ok(program);
     }
     let by_hand = || {
         let Tool { programs, debian, elsewhere } = tool;
@@ -86,17 +83,18 @@ pub(crate) fn tool(tool: &Tool) -> Result<()> {
         Some(cause) => Error::while_doing(by_hand(), cause),
         None => by_hand(),
     })?;
-    find(tool.programs).map(|_| ()).ok_or_else(by_hand)
+    find(tool.programs).ok_or_else(by_hand)
 }
 
-/// Makes the Python environment of the interop suite under `target` and gives its path.
-pub(crate) fn python_environment() -> Result<PathBuf> {
+/// Makes a Python environment under `target` from a list of requirements and gives its interpreter.
+pub(crate) fn python_environment(requirements: &str) -> Result<PathBuf> {
     let venv = workspace::target().join("interop-venv");
-    let requirements = workspace::path("tests/interop/requirements.txt");
-    let wanted = fs::read_to_string(&requirements).unwrap_or_else(|_| PYTHON_PACKAGES.join("\n"));
+    let python = venv.join("bin/python");
+    let wanted = fs::read_to_string(workspace::path(requirements))
+        .map_err(|cause| Error::while_doing(requirements, cause))?;
     let stamp = venv.join(".made-from");
     if fs::read_to_string(&stamp).is_ok_and(|made_from| made_from == wanted) {
-        return Ok(venv);
+        return Ok(python);
     }
     tool(&PYTHON)?;
     let make = || run::step("python virtual environment", command("python3").args(["-m", "venv"]).arg(&venv));
@@ -111,26 +109,11 @@ pub(crate) fn python_environment() -> Result<PathBuf> {
             "python3 cannot make a virtual environment: install python3-venv (Debian, Ubuntu)",
         ));
     }
-    let mut pip = command(venv.join("bin/python"));
-    pip.args(["-m", "pip", "install", "--quiet", "--disable-pip-version-check"]);
-    if requirements.exists() {
-        pip.arg("--requirement").arg(&requirements);
-    } else {
-        pip.args(PYTHON_PACKAGES);
-    }
-    require("python clients", &mut pip)?;
+    let pip =
+        ["-m", "pip", "install", "--quiet", "--disable-pip-version-check", "--requirement", requirements];
+    require("python clients", command(&python).args(pip))?;
     let _ = fs::write(stamp, wanted);
-    Ok(venv)
-}
-
-/// Puts an environment's programs before all others, as its `activate` would.
-pub(crate) fn activate(command: &mut Command, venv: &Path) {
-    let mut path = OsString::from(venv.join("bin"));
-    if let Some(rest) = env::var_os("PATH") {
-        path.push(":");
-        path.push(rest);
-    }
-    command.env("PATH", path).env("VIRTUAL_ENV", venv);
+    Ok(python)
 }
 
 /// Runs a step that must succeed for the rest to make sense.

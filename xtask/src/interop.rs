@@ -15,6 +15,7 @@ use crate::workspace::{self, Error, Result, cargo, command};
 use crate::{install, run};
 
 pub(crate) const PROJECT: &str = "tests/interop";
+pub(crate) const REQUIREMENTS: &str = "tests/interop/requirements.txt";
 const SUITE: &str = "tests/interop/run.mjs";
 const LIMIT: Duration = Duration::from_secs(10 * 60);
 
@@ -78,7 +79,8 @@ pub(crate) fn step() -> Result<Counts> {
 /// Everything that the suite needs, built and installed.
 struct Prepared {
     server: PathBuf,
-    venv: PathBuf,
+    python: PathBuf,
+    chromium: PathBuf,
 }
 
 impl Prepared {
@@ -88,14 +90,15 @@ impl Prepared {
         }
         install::check_node()?;
         install::npm_project(PROJECT)?;
-        let venv = install::python_environment()?;
+        let python = install::python_environment(REQUIREMENTS)?;
+        let chromium = install::tool(&install::CHROMIUM)?;
         if server != Some(Server::Node) {
             install::require(
                 "build of interop-server",
                 &mut cargo(&["build", "--release", "-p", "sio-tests", "--bin", "interop-server"]),
             )?;
         }
-        Ok(Self { server: workspace::target().join("release/interop-server"), venv })
+        Ok(Self { server: workspace::target().join("release/interop-server"), python, chromium })
     }
 
     /// Prepares one run of the suite and names the file that its result will be in.
@@ -115,8 +118,9 @@ impl Prepared {
                 suite.args([flag, value]);
             }
         }
+        suite.arg("--python").arg(&self.python);
+        suite.arg("--chromium").arg(&self.chromium);
         suite.arg("--json").arg(&json);
-        install::activate(&mut suite, &self.venv);
         (suite, json)
     }
 }

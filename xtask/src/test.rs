@@ -57,12 +57,14 @@ fn install_everything() -> Vec<Error> {
     problems.extend(install::tool(&install::CHROMIUM).err());
     problems.extend(install::check_node().err());
     for project in [interop::PROJECT, demo::CHAT] {
-        // What has no lock file has nothing to install; the step that needs it will say so.
+        // Without a lock file there is nothing to install; the step that needs it will say so.
         if workspace::path(project).join("package-lock.json").exists() {
             problems.extend(install::npm_project(project).err());
         }
     }
-    problems.extend(install::python_environment().err());
+    if workspace::path(interop::REQUIREMENTS).exists() {
+        problems.extend(install::python_environment(interop::REQUIREMENTS).err());
+    }
     problems
 }
 

@@ -38,7 +38,7 @@ fn has_unfinished(line: &str, word: &str) -> bool {
     })
 }
 
-/// Finds the directory at the start of a path; `https://x.example/work/` has it in the middle.
+/// Finds the directory at the start of a path; in a URL it may stand in the middle of one.
 fn has_path(line: &str, directory: &str) -> bool {
     line.match_indices(directory).any(|(start, _)| {
         let before = line[..start].chars().next_back();
