@@ -1,0 +1,174 @@
+//! `cargo xtask interop`: official clients of every generation against this server and, in reverse, against Node's.
+//!
+//! The suite itself is `tests/interop/run.mjs`; here it gets its programs and packages, and its result is read.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::time::Duration;
+
+use clap::{Args, ValueEnum};
+use serde_json::Value;
+
+use crate::summary::Counts;
+use crate::workspace::{self, Error, Result, cargo, command};
+use crate::{install, run};
+
+pub(crate) const PROJECT: &str = "tests/interop";
+pub(crate) const REQUIREMENTS: &str = "tests/interop/requirements.txt";
+const SUITE: &str = "tests/interop/run.mjs";
+const LIMIT: Duration = Duration::from_secs(10 * 60);
+
+#[derive(Args, Debug, Default)]
+pub(crate) struct Options {
+    /// Only this client, as the suite names it
+    #[arg(long)]
+    client: Option<String>,
+    /// Only against this server; both by default
+    #[arg(long, value_enum)]
+    server: Option<Server>,
+    /// Only this feature, as the suite names it
+    #[arg(long)]
+    only: Option<String>,
+}
+
+#[derive(Clone, Copy, Debug, Eq, PartialEq, ValueEnum)]
+pub(crate) enum Server {
+    /// Ours
+    Rust,
+    /// Node's own: what fails here too is the suite's fault
+    Node,
+}
+
+pub(crate) fn interop(options: &Options) -> Result<bool> {
+    let prepared = Prepared::new(options.server)?;
+    let mut passed = true;
+    for server in servers(options.server) {
+        let (mut suite, _) = prepared.suite(*server, options);
+        let status = run::foreground(&mut suite, None).map_err(|cause| Error::while_doing("node", cause))?;
+        passed &= status.success();
+    }
+    Ok(passed)
+}
+
+/// Runs the whole suite as one step of `cargo xtask test`.
+pub(crate) fn step() -> Result<Counts> {
+    let prepared = Prepared::new(None)?;
+    let mut counts = Counts::default();
+    for server in servers(None) {
+        let label = match server {
+            Server::Rust => "interop with this server",
+            Server::Node => "interop with Node's server",
+        };
+        let (mut suite, json) = prepared.suite(*server, &Options::default());
+        let finished = run::step_with(label, &mut suite, LIMIT, &mut |_| {});
+        let read = fs::read_to_string(&json)
+            .map_err(|cause| Error::while_doing(json.display(), cause))
+            .and_then(|text| read_result(&text));
+        counts += read.as_ref().copied().unwrap_or_default().with_status(finished.success && read.is_ok());
+        if !finished.success {
+            finished.explain(label, &[]);
+        }
+        if let Err(error) = read {
+            eprintln!("---- {label}: {error}");
+        }
+    }
+    Ok(counts)
+}
+
+/// Everything that the suite needs, built and installed.
+struct Prepared {
+    server: PathBuf,
+    python: PathBuf,
+    chromium: PathBuf,
+}
+
+impl Prepared {
+    fn new(server: Option<Server>) -> Result<Self> {
+        if !workspace::path(SUITE).exists() {
+            return Err(Error::new(format!("{SUITE} is missing")));
+        }
+        install::check_node()?;
+        install::npm_project(PROJECT)?;
+        let python = install::python_environment(REQUIREMENTS)?;
+        let chromium = install::tool(&install::CHROMIUM)?;
+        if server != Some(Server::Node) {
+            install::require(
+                "build of interop-server",
+                &mut cargo(&["build", "--release", "-p", "sio-tests", "--bin", "interop-server"]),
+            )?;
+        }
+        Ok(Self { server: workspace::target().join("release/interop-server"), python, chromium })
+    }
+
+    /// Prepares one run of the suite and names the file that its result will be in.
+    fn suite(&self, server: Server, options: &Options) -> (Command, PathBuf) {
+        let name = match server {
+            Server::Rust => "rust",
+            Server::Node => "node",
+        };
+        let json = result_file(&workspace::target(), name);
+        let mut suite = command("node");
+        suite.args([SUITE, "--server", name]);
+        if server == Server::Rust {
+            suite.arg("--server-bin").arg(&self.server);
+        }
+        for (flag, value) in [("--client", &options.client), ("--only", &options.only)] {
+            if let Some(value) = value {
+                suite.args([flag, value]);
+            }
+        }
+        suite.arg("--python").arg(&self.python);
+        suite.arg("--chromium").arg(&self.chromium);
+        suite.arg("--json").arg(&json);
+        (suite, json)
+    }
+}
+
+fn servers(only: Option<Server>) -> &'static [Server] {
+    match only {
+        None => &[Server::Rust, Server::Node],
+        Some(Server::Rust) => &[Server::Rust],
+        Some(Server::Node) => &[Server::Node],
+    }
+}
+
+fn result_file(target: &Path, name: &str) -> PathBuf {
+    let file = target.join(format!("interop-{name}.json"));
+    // An old result must not be taken for that of a run that died before writing its own.
+    let _ = fs::remove_file(&file);
+    file
+}
+
+/// Reads `{"passed": n, "failed": n, "skipped": n, ...}`.
+fn read_result(text: &str) -> Result<Counts> {
+    let result: Value =
+        serde_json::from_str(text).map_err(|cause| Error::while_doing("the suite's result", cause))?;
+    let number = |key: &str| result.get(key).and_then(Value::as_u64);
+    match (number("passed"), number("failed")) {
+        (Some(passed), Some(failed)) if passed + failed > 0 => {
+            Ok(Counts { passed, failed, skipped: number("skipped").unwrap_or(0) })
+        }
+        (Some(_), Some(_)) => Err(Error::new("the suite ran nothing")),
+        _ => Err(Error::new("the suite's result has no `passed` and `failed`")),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_result_is_read() {
+        let counts = read_result(r#"{"passed": 7, "failed": 1, "skipped": 2, "results": []}"#).unwrap();
+        assert_eq!(counts, Counts { passed: 7, failed: 1, skipped: 2 });
+        assert_eq!(read_result(r#"{"passed": 7, "failed": 0}"#).unwrap().skipped, 0);
+    }
+
+    #[test]
+    fn a_suite_that_ran_nothing_has_not_passed() {
+        assert!(read_result(r#"{"passed": 0, "failed": 0}"#).is_err());
+        assert!(read_result(r#"{"ok": true}"#).is_err());
+        assert!(read_result("").is_err());
+    }
+}

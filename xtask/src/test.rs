@@ -1,0 +1,108 @@
+//! `cargo xtask test`: every check and test of the workspace, one after the other, and one summary.
+
+use std::process::Command;
+use std::time::Instant;
+
+use clap::Args;
+
+use crate::libtest::Reader;
+use crate::summary::{Counts, Summary};
+use crate::workspace::{Error, Result, cargo};
+use crate::{demo, install, interop, purity, run, tidy, workspace};
+
+#[derive(Args, Clone, Copy, Debug)]
+pub(crate) struct Options {
+    /// Only what needs neither Node nor Redis nor a browser; installs nothing
+    #[arg(long)]
+    pub(crate) quick: bool,
+}
+
+pub(crate) fn test(options: Options) -> Result<bool> {
+    let mut summary = Summary::default();
+    if !options.quick {
+        in_process(&mut summary, "install", || Ok(Counts::one(report(&install_everything()))));
+    }
+    in_process(&mut summary, "tidy", || Ok(Counts::one(report(&tidy::problems()?))));
+    check(&mut summary, "fmt", &mut cargo(&["fmt", "--all", "--check"]));
+    check(
+        &mut summary,
+        "clippy",
+        &mut cargo(&["clippy", "--workspace", "--all-targets", "--", "-D", "warnings"]),
+    );
+    cargo_test(&mut summary, options);
+    check(
+        &mut summary,
+        "doc",
+        cargo(&["doc", "--workspace", "--no-deps"]).env("RUSTDOCFLAGS", "-D warnings"),
+    );
+    in_process(&mut summary, "purity", || Ok(Counts::one(report(&purity::problems()?))));
+    if purity::has_wasm_target() {
+        check(
+            &mut summary,
+            "wasm",
+            &mut cargo(&["build", "-p", "sio-protocol", "--target", purity::WASM_TARGET]),
+        );
+    }
+    if !options.quick {
+        in_process(&mut summary, "interop", interop::step);
+    }
+    println!("\n{}", summary.render());
+    Ok(summary.total().failed == 0)
+}
+
+/// Installs all that the tests need, and names what could not be.
+fn install_everything() -> Vec<Error> {
+    let mut problems = Vec::new();
+    problems.extend(install::tool(&install::REDIS).err());
+    problems.extend(install::tool(&install::CHROMIUM).err());
+    problems.extend(install::check_node().err());
+    for project in [interop::PROJECT, demo::CHAT] {
+        // Without a lock file there is nothing to install; the step that needs it will say so.
+        if workspace::path(project).join("package-lock.json").exists() {
+            problems.extend(install::npm_project(project).err());
+        }
+    }
+    if workspace::path(interop::REQUIREMENTS).exists() {
+        problems.extend(install::python_environment(interop::REQUIREMENTS).err());
+    }
+    problems
+}
+
+fn cargo_test(summary: &mut Summary, options: Options) {
+    let mut command = cargo(&["test", "--workspace", "--no-fail-fast"]);
+    if !options.quick {
+        command.env("SIO_TEST_FULL", "1");
+    }
+    let mut reader = Reader::default();
+    let finished = run::step_with("tests", &mut command, run::STEP_LIMIT, &mut |line| reader.line(line));
+    if !finished.success {
+        // Without a failing test it did not even build: then the end of the output tells more.
+        let details = if reader.counts.failed > 0 { reader.details.as_slice() } else { &[] };
+        finished.explain("tests", details);
+    }
+    summary.add("tests", reader.counts.with_status(finished.success), finished.elapsed);
+}
+
+fn check(summary: &mut Summary, label: &'static str, command: &mut Command) {
+    let finished = run::step(label, command);
+    if !finished.success {
+        finished.explain(label, &[]);
+    }
+    summary.add(label, Counts::one(finished.success), finished.elapsed);
+}
+
+fn in_process(summary: &mut Summary, label: &'static str, step: impl FnOnce() -> Result<Counts>) {
+    let started = Instant::now();
+    let counts = step().unwrap_or_else(|error| {
+        eprintln!("---- {label}: {error}");
+        Counts::one(false)
+    });
+    let elapsed = started.elapsed();
+    eprintln!("{} {label} ({})", if counts.failed > 0 { "FAIL" } else { "ok  " }, run::seconds(elapsed));
+    summary.add(label, counts, elapsed);
+}
+
+fn report(problems: &[impl std::fmt::Display]) -> bool {
+    problems.iter().for_each(|problem| eprintln!("{problem}"));
+    problems.is_empty()
+}
