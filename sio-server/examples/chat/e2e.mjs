@@ -226,6 +226,22 @@ try {
   await shows(third, 'a message after that', true, () => [...document.querySelectorAll('#log .bubble')].some((n) => n.textContent === 'I am back.'));
   await shows(desk, 'its fate', 'received', fate);
 
+  begin('polling alone does as well, with binary');
+  await desk.selectOption('#mode', 'polling');
+  await shows(desk, 'the connection, and the room', ['polling', true], () => [document.body.dataset.state, !document.querySelector('#leave').hidden]);
+  await say(desk, 'Over plain HTTP now.');
+  await shows(desk, 'its fate', 'received', fate);
+  await view(phone, 'rooms');
+  await phone.click(`#rooms [data-room="${ROOM}"]`);
+  await phone.setInputFiles('#pick', { name: 'again.png', mimeType: 'image/png', buffer: Buffer.from(png, 'base64') });
+  await shows(phone, 'the attachment', 'again.webp', () => document.querySelector('#attach-name').textContent);
+  await phone.click('#send');
+  await shows(desk, 'the second image, decoded', [1600, 1000], () => { const i = [...document.querySelectorAll('#log .pic img')].find((n) => n.alt.endsWith('again.webp')); return i && [i.naturalWidth, i.naturalHeight]; });
+  await is(desk, 'the connection', 'polling', state);
+  await desk.selectOption('#mode', 'auto');
+  await shows(desk, 'the connection', 'websocket', state);
+  await shows(desk, `members of ${ROOM}`, ['Ada', 'Grace', 'Linus'], members);
+
   begin('leaving: a room by its button, the server by closing the page');
   await view(phone, 'rooms');
   await phone.click(`#rooms [data-room="${ROOM}"]`);

@@ -34,8 +34,13 @@ function el(tag, props, ...kids) {
     else if (key.startsWith('on')) node.addEventListener(key.slice(2), value);
     else node.setAttribute(key, value === true ? '' : value);
   }
-  node.append(...kids.flat().filter((kid) => kid != null && kid !== false));
+  node.append(...solid(kids));
   return node;
+}
+
+/// The children that are there: `null` and `false` stand for none.
+function solid(kids) {
+  return kids.flat().filter((kid) => kid != null && kid !== false);
 }
 
 function icon(name) {
@@ -85,9 +90,10 @@ const isRoom = (key) => key.startsWith('#');
 
 function paintAvatar(node, person) {
   const name = person.name || '?';
-  let hash = 7;
-  for (const c of name) hash = (hash * 31 + c.codePointAt(0)) >>> 0;
-  node.style.setProperty('--hue', String((hash * 47) % 360));
+  let hash = 2166136261;
+  for (const c of name) hash = Math.imul(hash ^ c.codePointAt(0), 16777619) >>> 0;
+  hash = Math.imul(hash ^ (hash >>> 13), 0x5bd1e995) >>> 0;
+  node.style.setProperty('--hue', String(((hash >>> 15) % 24) * 15));
   const words = name.split(/\s+/).filter(Boolean);
   const letters = [...(words[0] ?? '?')][0] + (words.length > 1 ? [...words.at(-1)][0] : '');
   setText(node, letters.toUpperCase());
@@ -198,7 +204,7 @@ function watchEngine(engine) {
     setLink(t.name);
   });
   engine.on('upgradeError', () => { note('no upgrade: staying with polling'); if (engine.readyState === 'open') setLink(engine.transport.name); });
-  engine.on('close', (reason) => note(`closed: ${reason}`));
+  engine.on('close', (reason) => note(`closed: ${reason}`, true));
 }
 
 /// Tears the line as a lost network would; the client finds its own way back.
@@ -368,6 +374,7 @@ function threadOf(board, key) {
   if (!thread) {
     thread = { key, peer: isRoom(key) ? null : board.people.get(key) ?? { id: key, name: 'Somebody' }, items: [], unread: 0, draft: '', typing: new Map() };
     board.threads.set(key, thread);
+    if (thread.peer) push(board, thread, { kind: 'note', at: Date.now(), text: `Emitted to room ${shortId(key)}, the one every socket is in by itself` });
   }
   return thread;
 }
@@ -562,7 +569,7 @@ function wire(direction, packet) {
     el('button', { type: 'button', class: 'pkt-main', 'aria-expanded': 'false', onclick: (e) => unfold(e.currentTarget) },
       el('span', { class: 'pkt-dir' }, el('span', { class: 'vh' }, direction === 'in' ? 'received' : 'sent'), el('span', { 'aria-hidden': 'true' }, direction === 'in' ? '↓' : '↑')),
       el('span', { class: 'pkt-kind' }, row.kind),
-      row.nsp && row.nsp !== '/' ? el('span', { class: 'pkt-nsp' }, row.nsp) : null,
+      row.nsp ? el('span', { class: 'pkt-nsp' }, row.nsp) : null,
       el('span', { class: 'pkt-detail' }, row.detail),
       el('span', { class: 'pkt-size' }, bytes(size)),
       el('code', { class: 'pkt-raw' }, shown))));
@@ -580,16 +587,15 @@ function unfold(button) {
   button.setAttribute('aria-expanded', String(button.getAttribute('aria-expanded') !== 'true'));
 }
 
-function note(text) {
-  addRow(el('li', { class: 'pkt pkt-note' }, el('span', null, text)));
+function note(text, bad = false) {
+  addRow(el('li', { class: `pkt pkt-note${bad ? ' pkt-bad' : ''}` }, el('span', null, text)));
 }
 
 function addRow(row) {
   const log = $('wire-log');
-  const stick = log.scrollHeight - log.scrollTop - log.clientHeight < 40;
   log.append(row);
   while (log.children.length > KEEP_PACKETS) log.firstChild.remove();
-  if (stick) log.scrollTop = log.scrollHeight;
+  if (stuck.wire) log.scrollTop = log.scrollHeight;
 }
 
 /// One packet as a dot that runs along the line at the top.
@@ -643,11 +649,11 @@ function drawLink() {
   $('cut').hidden = !['polling', 'websocket', 'upgrading'].includes(state);
   setText($('link-me'), app.name);
   setText($('link-server'), app.server || 'server');
-  $('link-server').title = app.clients ? plural(app.clients, 'connection') : '';
-  setText($('w-transport'), state === 'websocket' && link.upgradeMs ? `websocket, ${millis(link.upgradeMs)} after polling began` : words[state] ?? state);
+  setText($('link-count'), app.clients && state !== 'offline' ? `, ${plural(app.clients, 'connection')}` : '');
+  setText($('w-transport'), state === 'websocket' && link.upgradeMs ? `websocket, upgraded in ${millis(link.upgradeMs)}` : words[state] ?? state);
   setText($('w-rtt'), link.rtt == null ? '–' : millis(link.rtt));
-  setText($('w-out'), `${bytes(link.outBytes)} in ${link.outCount}`);
-  setText($('w-in'), `${bytes(link.inBytes)} in ${link.inCount}`);
+  setText($('w-out'), `${plural(link.outCount, 'packet')}, ${bytes(link.outBytes)}`);
+  setText($('w-in'), `${plural(link.inCount, 'packet')}, ${bytes(link.inBytes)}`);
 }
 
 function drawRail() {
@@ -674,7 +680,7 @@ function drawRail() {
   const rooms = [...names].sort((a, b) => rank(a) - rank(b) || a.localeCompare(b));
   reconcile($('rooms'), rooms, (r) => r,
     (r) => el('li', null, el('button', { type: 'button', class: 'row', data: { room: r }, onclick: () => pick(r) },
-      el('code', { class: 'row-name' }, el('span', { class: 'row-hash' }, '#'), r.slice(1)), el('span', { class: 'faces', 'aria-hidden': 'true' }), el('span', { class: 'row-count' }), el('b', { class: 'badge', hidden: true }))),
+      el('code', { class: 'row-name' }, el('span', { class: 'row-hash' }, '#'), r.slice(1)), el('span', { class: 'faces', 'aria-hidden': 'true' }), el('span', { class: 'row-count', 'aria-hidden': 'true' }), el('span', { class: 'vh row-said' }), el('b', { class: 'badge', hidden: true }))),
     (node, r) => {
       const row = node.firstChild;
       const members = board.rooms.get(r) ?? [];
@@ -682,11 +688,11 @@ function drawRail() {
       if (r === board.key) row.setAttribute('aria-current', 'true'); else row.removeAttribute('aria-current');
       reconcile(row.querySelector('.faces'), members.slice(0, 3), (id) => id, () => el('span', { class: 'avatar avatar-tiny' }), (face, id) => paintAvatar(face, board.people.get(id) ?? { name: '?' }));
       setText(row.querySelector('.row-count'), members.length ? String(members.length) : '');
-      row.setAttribute('aria-label', `${r}, ${plural(members.length, 'member')}${board.joined.has(r) ? ', joined' : ''}`);
+      setText(row.querySelector('.row-said'), `, ${plural(members.length, 'member')}${board.joined.has(r) ? ', joined' : ''}`);
       drawBadge(row.querySelector('.badge'), board.threads.get(r)?.unread ?? 0);
     });
 
-  const directs = [...board.threads.values()].filter((t) => t.peer && (t.items.length || t.key === board.key));
+  const directs = [...board.threads.values()].filter((t) => t.peer && (t.key === board.key || t.items.some((item) => item.kind === 'msg')));
   $('directs-hint').hidden = directs.length > 0;
   reconcile($('directs'), directs, (t) => t.key,
     (t) => el('li', null, el('button', { type: 'button', class: 'row', data: { person: t.key }, onclick: () => pick(t.key) },
@@ -717,8 +723,8 @@ function drawTalk() {
   const title = $('talk-title');
   setText(title, room ? thread.key : thread.peer.name);
   title.classList.toggle('is-room', room);
-  setText($('talk-sub'), room
-    ? `${members.length ? plural(members.length, 'member') : 'empty'} in ${board.nsp}`
+  setText($('talk-sub'), board.state !== 'on' ? (board.state === 'off' ? `not in ${board.nsp}` : 'waiting for the line')
+    : room ? `${members.length ? plural(members.length, 'member') : 'empty'} in ${board.nsp}`
     : gone ? 'This socket id is gone' : `direct line: only socket ${thread.key}`);
   $('roll').hidden = !room || !inside || board.state !== 'on';
   $('leave').hidden = !room || !inside || board.state !== 'on';
@@ -726,7 +732,7 @@ function drawTalk() {
   const ready = canSend(board, thread);
   const gate = gateOf(board, thread, { room, inside, gone });
   $('gate').hidden = !gate;
-  $('composer').hidden = Boolean(gate);
+  if ($('composer').hidden !== Boolean(gate)) { $('composer').hidden = Boolean(gate); grow(); }
   if (gate) {
     setText($('gate-text'), gate.text);
     $('gate-go').hidden = !gate.go;
@@ -756,7 +762,7 @@ function gateOf(board, thread, { room, inside, gone }) {
   }
   if (gone) {
     const back = [...board.people.values()].find((p) => p.name === thread.peer.name && p.id !== board.id);
-    return { text: back ? `${thread.peer.name} is back under another id, ${shortId(back.id)}.` : `${thread.peer.name} disconnected. A socket id is not used again.`, label: back ? 'Continue there' : '', go: back && (() => pick(back.id)) };
+    return { text: back ? `${thread.peer.name} is back under another id: ${shortId(back.id)}` : `${thread.peer.name} disconnected. A socket id is not used again.`, label: back ? 'Continue there' : '', go: back && (() => pick(back.id)) };
   }
   return null;
 }
@@ -772,6 +778,8 @@ function drawPeople() {
   setText($('h-people'), room ? `In ${board.key}` : 'On this line');
   setText($('h-others'), `Elsewhere in ${board.nsp}`);
   $('h-others').hidden = others.length === 0;
+  $('lost').hidden = board.state === 'on';
+  setText($('lost'), board.state === 'off' ? `You are not in ${board.nsp}.` : 'Who is here is known again when the line is back.');
   $('alone').hidden = board.state !== 'on' || all.length > 1;
   drawMembers($('members'), members);
   drawMembers($('others'), others);
@@ -780,7 +788,7 @@ function drawPeople() {
 function drawMembers(list, people) {
   const { board } = app;
   reconcile(list, people, (p) => p.id,
-    (p) => el('li', null, el('button', { type: 'button', class: 'row', data: { person: p.id }, onclick: () => pick(p.id) }, avatar(p), el('span', { class: 'row-name' }), el('code', { class: 'row-id' }, shortId(p.id)), el('span', { class: 'row-you' }, 'you'), el('span', { class: 'row-do' }, 'message'))),
+    (p) => el('li', null, el('button', { type: 'button', class: 'row', data: { person: p.id }, onclick: () => pick(p.id) }, avatar(p), el('span', { class: 'row-name' }), el('code', { class: 'row-id' }, shortId(p.id)), el('span', { class: 'row-you' }, 'you'), el('span', { class: 'row-do', 'aria-hidden': 'true' }, 'message'))),
     (node, p) => {
       const me = p.id === board.id;
       const row = node.firstChild;
@@ -788,28 +796,26 @@ function drawMembers(list, people) {
       row.dataset.me = String(me);
       row.title = p.id;
       setText(row.querySelector('.row-name'), p.name);
-      row.setAttribute('aria-label', me ? `${p.name}, you` : `Message ${p.name}, socket ${p.id}`);
     });
 }
 
 // ---- The log ----
 
+/// Whether the reader is at the end, and so is to stay there. Only scrolling changes that, not what is added.
+const stuck = { log: true, wire: true };
+const atEnd = (node) => node.scrollHeight - node.scrollTop - node.clientHeight < 60;
+
 function scrollDown() {
   const log = $('log');
   log.scrollTop = log.scrollHeight;
+  stuck.log = true;
   $('jump').hidden = true;
 }
 
-function nearEnd() {
-  const log = $('log');
-  return log.scrollHeight - log.scrollTop - log.clientHeight < 80;
-}
-
 function appendToLog(thread, item) {
-  const stick = nearEnd();
   const before = thread.items[thread.items.indexOf(item) - 1];
   $('log').append(nodeOf(item, before));
-  if (stick) scrollDown();
+  if (stuck.log) scrollDown();
   else if (item.kind === 'msg' && !item.mine) $('jump').hidden = false;
 }
 
@@ -833,9 +839,8 @@ function nodeOf(item, before) {
 /// Draws one item again after its state changed.
 function touch(item) {
   if (!item.node) return;
-  const stick = nearEnd();
   fill(item);
-  if (stick) scrollDown();
+  if (stuck.log) scrollDown();
 }
 
 function fill(item) {
@@ -860,7 +865,8 @@ function fill(item) {
 
 function picture(item) {
   const { meta, url, size } = item.image;
-  const img = el('img', { src: url, alt: `Image from ${item.from.name}: ${meta.name}`, width: meta.width, height: meta.height, onload: () => { if (nearEnd()) scrollDown(); } });
+  const img = el('img', { src: url, alt: `Image from ${item.from.name}: ${meta.name}`, width: meta.width, height: meta.height });
+  img.style.width = `${Math.round(Math.min(meta.width, 360, (260 * meta.width) / meta.height))}px`; // its place is kept before it is decoded
   return el('figure', { class: 'pic' },
     el('button', { type: 'button', class: 'pic-open', 'aria-label': `Enlarge ${meta.name}`, onclick: () => enlarge(item) }, img),
     el('figcaption', null, `${meta.name}, ${bytes(size)} as binary`));
@@ -893,7 +899,7 @@ function fillFate(item) {
   const toggle = el('button', { type: 'button', class: 'text-btn', 'aria-expanded': String(open), onclick: () => {
     who.hidden = !who.hidden;
     toggle.setAttribute('aria-expanded', String(!who.hidden));
-    if (nearEnd()) scrollDown();
+    if (stuck.log) scrollDown();
   } }, `received by ${receipt.by.length} of ${receipt.reach}`);
   fate.replaceChildren(icon('ticks'), `${acked}, `, toggle, who);
 }
@@ -904,13 +910,13 @@ function fillRoll(item) {
   const head = error ? error : reply
     ? `${reply.answers.length} of ${reply.answers.length + reply.missing} answered in ${millis(item.ms)}`
     : 'asking everybody…';
-  node.replaceChildren(
+  node.replaceChildren(...solid([
     el('p', { class: 'roll-head' }, el('strong', null, 'Roll call'), ' ', el('span', null, head)),
     reply?.answers.length ? el('ul', null, reply.answers.map((a) => {
       const person = app.board.people.get(String(a?.id)) ?? { name: shortId(String(a?.id)) };
       return el('li', null, avatar(person), el('span', { class: 'roll-name' }, person.name), el('code', null, String(a?.transport)), el('span', { class: 'roll-eye' }, a?.visible ? 'looking' : 'in the background'));
     })) : null,
-    reply && reply.answers.length + reply.missing === 0 ? el('p', { class: 'roll-none' }, 'Nobody else is in this room.') : null);
+    reply && reply.answers.length + reply.missing === 0 ? el('p', { class: 'roll-none' }, 'Nobody else is in this room.') : null]));
   if (!reply && !error) node.setAttribute('aria-busy', 'true'); else node.removeAttribute('aria-busy');
 }
 
@@ -921,8 +927,6 @@ function setView(view) {
   for (const b of document.querySelectorAll('.tabs [data-go]')) {
     if (b.dataset.go === view) b.setAttribute('aria-current', 'page'); else b.removeAttribute('aria-current');
   }
-  if (view === 'chat' && app.manager) scrollDown();
-  if (view === 'wire') $('wire-log').scrollTop = $('wire-log').scrollHeight;
   render();
 }
 
@@ -931,6 +935,7 @@ function open(board, key) {
   const thread = board.threads.get(board.key);
   if (board === app.board && thread) thread.draft = $('text').value;
   if (key !== board.key) detach();
+  for (const node of $('toasts').querySelectorAll('[data-thread]')) if (node.dataset.thread === key) node.remove();
   board.key = key;
   threadOf(board, key);
   if (board === app.board) showThread();
@@ -966,7 +971,7 @@ function complain(text) {
 }
 
 function toast(board, key, from, text) {
-  const node = el('button', { type: 'button', class: 'toast', onclick: () => { node.remove(); showBoard(board); pick(key); } },
+  const node = el('button', { type: 'button', class: 'toast', data: { thread: key }, onclick: () => { node.remove(); showBoard(board); pick(key); } },
     avatar(from), el('span', { class: 'toast-text' }, el('strong', null, `${from.name}, directly`), el('span', null, text)));
   const box = $('toasts');
   box.append(node);
@@ -976,8 +981,8 @@ function toast(board, key, from, text) {
 
 function grow() {
   const t = $('text');
-  t.style.height = 'auto';
-  t.style.height = `${Math.min(168, t.scrollHeight)}px`;
+  t.style.height = '';
+  if (t.scrollHeight > 40) t.style.height = `${Math.min(168, t.scrollHeight)}px`;
 }
 
 function hangUp() {
@@ -1037,6 +1042,7 @@ $('composer').addEventListener('submit', (e) => {
   composerError('');
   if (!canSend(board, thread)) { composerError('The line is down. What you wrote stays here until it is back.'); return; }
   if ([...text].length > TEXT_MAX) { composerError(`A message has at most ${TEXT_MAX} characters`); return; }
+  const typing = document.activeElement === $('text') || Boolean(text);
   if (app.attachment) {
     send(board, thread.key, { image: app.attachment });
     detach(true);
@@ -1047,7 +1053,7 @@ $('composer').addEventListener('submit', (e) => {
     thread.draft = '';
     grow();
   }
-  $('text').focus();
+  if (typing || !matchMedia('(pointer: coarse)').matches) $('text').focus(); // no keyboard up for an image alone
   render();
 });
 
@@ -1085,7 +1091,17 @@ $('cut').addEventListener('click', cutLine);
 $('retry').addEventListener('click', retryNow);
 $('sign-out').addEventListener('click', hangUp);
 $('jump').addEventListener('click', scrollDown);
-$('log').addEventListener('scroll', () => { if (nearEnd()) $('jump').hidden = true; }, { passive: true });
+$('log').addEventListener('scroll', () => {
+  if ($('log').clientHeight) stuck.log = atEnd($('log'));
+  if (stuck.log) $('jump').hidden = true;
+}, { passive: true });
+$('wire-log').addEventListener('scroll', () => { if ($('wire-log').clientHeight) stuck.wire = atEnd($('wire-log')); }, { passive: true });
+const resized = new ResizeObserver(() => {
+  if (stuck.log) scrollDown();
+  if (stuck.wire) $('wire-log').scrollTop = $('wire-log').scrollHeight;
+});
+resized.observe($('log'));
+resized.observe($('wire-log'));
 $('mode').addEventListener('change', () => setMode($('mode').value));
 $('wire-clear').addEventListener('click', () => $('wire-log').replaceChildren());
 $('wire-beats').addEventListener('click', (e) => {
@@ -1103,6 +1119,7 @@ $('viewer').addEventListener('click', (e) => { if (e.target === $('viewer')) $('
 for (const b of document.querySelectorAll('.tabs [data-go]')) b.addEventListener('click', () => setView(b.dataset.go));
 document.addEventListener('visibilitychange', render);
 addEventListener('resize', render);
+addEventListener('online', () => { if (link.state === 'offline' && link.retryAt) retryNow(); });
 setInterval(() => { if (link.state === 'offline') render(); }, 250); // the countdown to the next attempt
 
 // ---- At the door ----
@@ -1123,7 +1140,7 @@ function drawDoor() {
     make('circle', { cx: x, cy: y, r: 11, class: 'jack' });
     make('circle', { cx: x, cy: y, r: 4, class: 'jack-hole' });
   }
-  const cords = [[0, 24, 'c1'], [44, 24, 'c2'], [13, 24, 'c3'], [38, 24, 'c4'], [29, 4, 'c5']];
+  const cords = [[0, 24, 'c1'], [43, 24, 'c2'], [13, 24, 'c3'], [40, 24, 'c4'], [29, 4, 'c5']];
   for (const [from, to, tone] of cords) {
     const [x1, y1] = jacks[from];
     const [x2, y2] = jacks[to];
@@ -1135,6 +1152,7 @@ function drawDoor() {
 }
 
 drawDoor();
+$('alone-phone').hidden = /^(localhost|127\.|\[::1\])/.test(location.hostname); // a phone cannot reach that
 setView('chat');
 $('name').value = new URLSearchParams(location.search).get('name')?.trim() || recall('name');
 if (typeof io === 'undefined') setText($('door-error'), 'The Socket.IO client is missing: the server has no /client/socket.io.min.js');
