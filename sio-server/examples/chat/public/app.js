@@ -914,7 +914,7 @@ function fillRoll(item) {
     el('p', { class: 'roll-head' }, el('strong', null, 'Roll call'), ' ', el('span', null, head)),
     reply?.answers.length ? el('ul', null, reply.answers.map((a) => {
       const person = app.board.people.get(String(a?.id)) ?? { name: shortId(String(a?.id)) };
-      return el('li', null, avatar(person), el('span', { class: 'roll-name' }, person.name), el('code', null, String(a?.transport)), el('span', { class: 'roll-eye' }, a?.visible ? 'looking' : 'in the background'));
+      return el('li', null, avatar(person), el('span', { class: 'roll-name' }, person.name), el('code', { data: { transport: String(a?.transport) } }, String(a?.transport)), el('span', { class: 'roll-eye' }, a?.visible ? 'looking' : 'in the background'));
     })) : null,
     reply && reply.answers.length + reply.missing === 0 ? el('p', { class: 'roll-none' }, 'Nobody else is in this room.') : null]));
   if (!reply && !error) node.setAttribute('aria-busy', 'true'); else node.removeAttribute('aria-busy');
