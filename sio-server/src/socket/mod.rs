@@ -637,6 +637,12 @@ impl Socket {
         let _batch = crate::connection::flush::Batch::begin();
         self.0.disconnect(close);
     }
+
+    /// Closes the client's connection without a goodbye, as a lost network would: every namespace ends with
+    /// `forced close`, and a client that reconnects by itself does. Node: `socket.conn.close()`.
+    pub fn close_connection(&self) {
+        self.0.connection.end(DisconnectReason::ForcedClose, End::Graceful);
+    }
 }
 
 impl PartialEq for Socket {
