@@ -113,7 +113,8 @@ impl Encoded {
         }
     }
 
-    /// The same packet for a client that asked for base64 (`b64` in its query): binary as text messages.
+    /// The same packet for a WebSocket whose client asked for base64: binary as text messages. No longer fit for a
+    /// polling payload.
     pub(crate) fn to_base64(&self, revision: Revision) -> Self {
         let mut frames = self.frame.to_vec();
         for binary in &self.binaries {

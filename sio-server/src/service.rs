@@ -108,7 +108,7 @@ async fn respond<B: http_body::Body>(shared: Arc<Shared>, request: Request<B>) -
         }
         Ok(Route::OpenPolling(opening)) => polling::open(&shared, opening, &parts),
         Ok(Route::OpenWebSocket(opening)) => upgrade::open(&shared, opening, parts),
-        Ok(Route::Upgrade(connection)) => upgrade::upgrade(connection, parts),
+        Ok(Route::Upgrade { connection, base64 }) => upgrade::upgrade(connection, parts, base64),
         Ok(Route::Poll(connection)) => {
             drop(shared);
             polling::handle(connection, parts, body).await

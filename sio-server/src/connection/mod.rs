@@ -41,7 +41,7 @@ pub(crate) struct Connection {
     server: Arc<Shared>,
     id: SessionId,
     revision: Revision,
-    /// The client asked for binary as base64, on WebSocket too.
+    /// The client asked for binary as base64 in polling payloads.
     base64: bool,
     pub(crate) request: Request,
     core: Mutex<Core>,
@@ -135,7 +135,7 @@ impl Connection {
                 polling,
             }),
             inbound: Mutex::new(Some(Inbound::new(config))),
-            outbox: Mutex::new(Outbox::new(channel)),
+            outbox: Mutex::new(Outbox::new(channel, base64)),
             tcp: OnceLock::new(),
         });
         server.sessions.insert(&connection, config.max_sessions)?;
@@ -156,7 +156,7 @@ impl Connection {
         self.revision
     }
 
-    /// Whether the client asked for binary as base64.
+    /// Whether the client asked for binary as base64 in polling payloads.
     pub(crate) fn base64(&self) -> bool {
         self.base64
     }
@@ -281,12 +281,7 @@ impl Connection {
 
     /// Queues a shared packet.
     pub(crate) fn send(self: &Arc<Self>, encoded: &Arc<Encoded>) -> Result<(), EmitError> {
-        let item = if self.base64 && encoded.has_binaries() {
-            Item::Shared(Arc::new(encoded.to_base64(self.revision)))
-        } else {
-            Item::Shared(Arc::clone(encoded))
-        };
-        self.push(item)
+        self.push(Item::Shared(Arc::clone(encoded)))
     }
 
     /// Queues a packet for this client alone.

@@ -68,6 +68,9 @@ pub(crate) struct Outbox {
     written: usize,
     bytes: usize,
     pub(crate) channel: Channel,
+    /// The client asked for binary as base64 when it opened the WebSocket. (A polling payload is made from the
+    /// packets themselves and knows for itself.)
+    base64: bool,
     /// Somebody will flush: further pushes need not ask for it.
     pub(crate) dirty: bool,
     /// The kernel's buffer is full: the connection's own task goes on when it drains.
@@ -77,8 +80,21 @@ pub(crate) struct Outbox {
 }
 
 impl Outbox {
-    pub(crate) fn new(channel: Channel) -> Self {
-        Self { front: None, rest: None, written: 0, bytes: 0, channel, dirty: false, blocked: false, waker: None }
+    pub(crate) fn new(channel: Channel, base64: bool) -> Self {
+        let base64 = base64 && channel == Channel::WebSocket;
+        Self { front: None, rest: None, written: 0, bytes: 0, channel, base64, dirty: false, blocked: false, waker: None }
+    }
+
+    /// Changes from polling to WebSocket; what waits goes out there. Gives the waker of a held poll.
+    pub(crate) fn upgrade(&mut self, base64: bool, revision: Revision) -> Option<Waker> {
+        let items: Vec<Item> = self.drain().collect();
+        self.channel = Channel::WebSocket;
+        self.base64 = base64;
+        for item in items {
+            self.push(item, revision, usize::MAX);
+        }
+        self.dirty = false;
+        self.waker.take()
     }
 
     pub(crate) fn is_empty(&self) -> bool {
@@ -95,6 +111,12 @@ impl Outbox {
         if matches!(self.channel, Channel::Closing | Channel::Closed) {
             return Pushed::Closed;
         }
+        let item = match item {
+            Item::Shared(encoded) if self.base64 && encoded.has_binaries() => {
+                Item::Shared(Arc::new(encoded.to_base64(revision)))
+            }
+            item => item,
+        };
         let len = item.wire_len(revision);
         // A single packet larger than the bound still goes to a client that has nothing else waiting.
         if self.bytes + len > limit && !self.is_empty() {
@@ -333,7 +355,7 @@ mod tests {
     }
 
     fn filled() -> Outbox {
-        let mut outbox = Outbox::new(Channel::WebSocket);
+        let mut outbox = Outbox::new(Channel::WebSocket, false);
         assert_eq!(outbox.push(shared("one"), Revision::V4, 1000), Pushed::Dirty);
         assert_eq!(outbox.push_frame(b"\x81\x03abc", 1000), Pushed::Queued);
         assert_eq!(outbox.push_frame(b"\x81\x03def", 1000), Pushed::Queued);
@@ -361,7 +383,7 @@ mod tests {
 
     #[test]
     fn the_byte_bound_refuses_what_does_not_fit() {
-        let mut outbox = Outbox::new(Channel::WebSocket);
+        let mut outbox = Outbox::new(Channel::WebSocket, false);
         assert_eq!(outbox.push_frame(&[0; 90], 100), Pushed::Dirty);
         assert_eq!(outbox.push_frame(&[0; 11], 100), Pushed::Overflow);
         assert_eq!(outbox.push_frame(&[0; 10], 100), Pushed::Queued);
@@ -370,7 +392,7 @@ mod tests {
 
     #[test]
     fn one_large_packet_passes_an_empty_queue() {
-        let mut outbox = Outbox::new(Channel::WebSocket);
+        let mut outbox = Outbox::new(Channel::WebSocket, false);
         assert_eq!(outbox.push_frame(&[0; 500], 100), Pushed::Dirty);
     }
 
@@ -384,7 +406,7 @@ mod tests {
 
     #[test]
     fn a_poll_takes_everything_in_order() {
-        let mut outbox = Outbox::new(Channel::Polling);
+        let mut outbox = Outbox::new(Channel::Polling, false);
         outbox.push(shared("one"), Revision::V4, 1000);
         outbox.push(Item::Engine(PacketKind::Ping), Revision::V4, 1000);
         let items: Vec<Item> = outbox.drain().collect();

@@ -22,7 +22,12 @@ pub(crate) enum Route {
     /// A polling request of a session.
     Poll(Arc<Connection>),
     /// An upgrade request of a session that polls.
-    Upgrade(Arc<Connection>),
+    Upgrade {
+        /// The session.
+        connection: Arc<Connection>,
+        /// The request asks for binary as base64.
+        base64: bool,
+    },
 }
 
 /// What a new session starts with.
@@ -60,7 +65,7 @@ pub(crate) fn route(server: &Shared, parts: &Parts, is_upgrade: bool) -> Result<
             if transport != Transport::WebSocket {
                 return Err(Refusal::BadRequest);
             }
-            return Ok(Route::Upgrade(connection));
+            return Ok(Route::Upgrade { connection, base64: query.b64 });
         }
         if connection.transport() != transport {
             return Err(Refusal::BadRequest);

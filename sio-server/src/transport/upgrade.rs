@@ -17,7 +17,6 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
 use crate::connection::dispatch::{Dispatch, Next};
 use crate::connection::flush::Batch;
-use crate::connection::outbox::Channel;
 use crate::connection::{Connection, driver};
 use crate::handshake::{Peer, Request};
 use crate::http::response::Body;
@@ -65,7 +64,7 @@ pub(crate) fn open(server: &Arc<Shared>, opening: Opening, parts: Parts) -> Resp
 }
 
 /// Answers an upgrade request of a session.
-pub(crate) fn upgrade(connection: Arc<Connection>, parts: Parts) -> Response<Body> {
+pub(crate) fn upgrade(connection: Arc<Connection>, parts: Parts, base64: bool) -> Response<Body> {
     let response = match websocket::accept(&parts) {
         Ok(accepted) => accepted.response(None),
         Err(refused) => return refused.response().map(Body::from),
@@ -75,7 +74,7 @@ pub(crate) fn upgrade(connection: Arc<Connection>, parts: Parts) -> Response<Bod
         let mut parts = parts;
         let Some((raw, input)) = take_stream(&mut parts).await else { return };
         drop(parts);
-        probe(connection, raw, input).await;
+        probe(connection, raw, input, base64).await;
         drop(task);
     });
     response.map(|()| Body::default())
@@ -100,7 +99,7 @@ async fn take_stream(parts: &mut Parts) -> Option<(Raw, Vec<u8>)> {
 }
 
 /// Lets a WebSocket prove itself, and makes it the session's transport when it does.
-async fn probe(connection: Arc<Connection>, mut raw: Raw, input: Vec<u8>) {
+async fn probe(connection: Arc<Connection>, mut raw: Raw, input: Vec<u8>, base64: bool) {
     let timing = connection.timing();
     let upgrade_timeout = Duration::from_millis(timing.upgrade_timeout);
     if let Err(refused) = connection.with_session(|session, now| session.handle_candidate(timing, now)) {
@@ -109,7 +108,7 @@ async fn probe(connection: Arc<Connection>, mut raw: Raw, input: Vec<u8>) {
         return;
     }
     let mut reader = Reader::new(false);
-    match tokio::time::timeout(upgrade_timeout, prove(&connection, &mut raw, &mut reader, input)).await {
+    match tokio::time::timeout(upgrade_timeout, prove(&connection, &mut raw, &mut reader, input, base64)).await {
         Ok(Ok(Proof::Upgraded)) => driver::spawn(connection, raw, reader, Vec::new()),
         failed => {
             let code = if let Ok(Ok(Proof::Failed(code))) = failed { code } else { None };
@@ -130,6 +129,7 @@ async fn prove(
     raw: &mut Raw,
     reader: &mut Reader,
     mut input: Vec<u8>,
+    base64: bool,
 ) -> io::Result<Proof> {
     let limits = driver::read_limits(connection);
     let mut buf = vec![0; PROBE_BUFFER];
@@ -167,11 +167,8 @@ async fn prove(
                 Next::AnswerProbe => answer = true,
                 Next::Upgraded => {
                     // From here on everybody writes to the WebSocket; a held poll is sent home.
-                    let held = connection.with_outbox(|outbox| {
-                        outbox.channel = Channel::WebSocket;
-                        outbox.waker.take()
-                    });
-                    if let Some(held) = held {
+                    let revision = connection.revision();
+                    if let Some(held) = connection.with_outbox(|outbox| outbox.upgrade(base64, revision)) {
                         held.wake();
                     }
                     proof = Some(Proof::Upgraded);
