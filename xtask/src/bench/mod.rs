@@ -45,7 +45,7 @@ pub(crate) struct Args {
     /// Runs a few small workloads in two short rounds, for a first look.
     #[arg(long)]
     quick: bool,
-    /// Runs only workloads whose name contains one of these; `--list` shows the names.
+    /// Runs only workloads that are called so, or whose names contain it; `--list` shows the names.
     #[arg(long, value_name = "WORKLOAD", value_delimiter = ',')]
     only: Vec<String>,
     /// Measures only these servers; all that can be installed otherwise.
@@ -250,7 +250,12 @@ impl Args {
     fn plan(&self) -> Result<Vec<Workload>, Box<dyn Error>> {
         let mut plan = Workload::plan(self.quick);
         if !self.only.is_empty() {
-            plan.retain(|workload| self.only.iter().any(|part| workload.name().contains(part)));
+            let names: Vec<String> = plan.iter().map(Workload::name).collect();
+            // A whole name means that workload alone, although `echo-text-64-d16` begins like `echo-text-64-d1`.
+            plan.retain(|workload| {
+                let name = workload.name();
+                self.only.iter().any(|asked| name == *asked || !names.contains(asked) && name.contains(asked))
+            });
         }
         if plan.is_empty() {
             return Err(format!("no workload is called {:?}", self.only).into());
