@@ -5,6 +5,7 @@
 
 #![expect(clippy::print_stdout, reason = "a command-line tool talks through its standard output")]
 
+mod bench;
 mod demo;
 mod fuzz;
 mod install;
@@ -38,6 +39,8 @@ enum Task {
     Test(test::Options),
     /// Runs the official clients against this server and against Node's
     Interop(interop::Options),
+    /// Measures this server beside its peers, in one run
+    Bench(bench::Args),
     /// Runs every fuzz target for a while (needs a nightly toolchain)
     Fuzz(fuzz::Options),
     /// Checks the house rules that no compiler checks
@@ -52,6 +55,7 @@ fn main() -> ExitCode {
         Task::Demo(options) => demo::demo(&options),
         Task::Test(options) => test::test(options),
         Task::Interop(options) => interop::interop(&options),
+        Task::Bench(args) => bench::main(&args).map(|()| true).map_err(|error| error.to_string().into()),
         Task::Fuzz(options) => fuzz::fuzz(&options),
         Task::Tidy => tidy_and_purity(),
         Task::Ci => test::test(test::Options { quick: false }),
