@@ -27,7 +27,9 @@ async fn serve(port: usize) -> std::io::Result<()> {
             socket.join(room);
             Reply(())
         })
-        .on("bcast", async |io: Server, Args((room, x)): Args<(String, Value)>| io.to(room).emit("bcast", &x));
+        .on("bcast", async |io: Server, Args((room, x)): Args<(String, Value)>| {
+            io.to(room).emit("bcast", &x)
+        });
     let listening = io.listen(("127.0.0.1", u16::try_from(port).unwrap_or(0))).await?;
     println!("listening on {}", listening.address());
     listening.await;

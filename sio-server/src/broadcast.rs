@@ -239,7 +239,8 @@ impl Broadcast {
         args: &(impl Serialize + ?Sized),
     ) -> Result<(Vec<AckSink>, Duration), AckError> {
         let mut options = self.options.clone();
-        let default = self.namespace.server().map_or(FALLBACK_ACK_TIMEOUT, |s| s.config.broadcast_ack_timeout);
+        let default =
+            self.namespace.server().map_or(FALLBACK_ACK_TIMEOUT, |s| s.config.broadcast_ack_timeout);
         let timeout = *options.flags.timeout.get_or_insert(default);
         let mut sinks = Vec::new();
         for namespace in self.namespace.targets() {

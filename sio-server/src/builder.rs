@@ -14,6 +14,7 @@ use crate::adapter::{AdapterFactory, LocalAdapter};
 use crate::config::{Config, millis};
 use crate::http::{Cookie, Cors};
 use crate::server::Server;
+use crate::websocket::PerMessageDeflate;
 
 /// Sets the options of a [`Server`]. Names and defaults are Node's unless a line says otherwise.
 pub struct ServerBuilder {
@@ -173,6 +174,16 @@ impl ServerBuilder {
     #[must_use]
     pub fn http_compression(mut self, threshold: Option<usize>) -> Self {
         self.config.http_compression = threshold;
+        self
+    }
+
+    /// Whether WebSocket messages are compressed for clients that offer it (permessage-deflate, RFC 7692). Default
+    /// no, as in Node. A text message from the option's threshold on is compressed once, however many receive it;
+    /// binary is left as it is, being images or compressed already more often than not. No connection keeps a
+    /// compressor: each thread has one.
+    #[must_use]
+    pub fn per_message_deflate(mut self, deflate: PerMessageDeflate) -> Self {
+        self.config.per_message_deflate = Some(deflate);
         self
     }
 

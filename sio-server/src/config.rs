@@ -10,6 +10,7 @@ use sio_protocol::engineio::session::Timing;
 use sio_protocol::parser::Parser;
 
 use crate::http::{Cookie, Cors};
+use crate::websocket::PerMessageDeflate;
 
 /// Decides on a handshake request before a session exists; an `Err` is the message of the refusal.
 pub(crate) type AllowRequest = Arc<dyn Fn(&Parts) -> Result<(), String> + Send + Sync>;
@@ -32,6 +33,7 @@ pub(crate) struct Config {
     pub(crate) max_sessions: usize,
     pub(crate) broadcast_ack_timeout: Duration,
     pub(crate) http_compression: Option<usize>,
+    pub(crate) per_message_deflate: Option<PerMessageDeflate>,
     pub(crate) cookie: Option<Cookie>,
     pub(crate) cors: Option<Cors>,
     pub(crate) allow_request: Option<AllowRequest>,
@@ -56,6 +58,7 @@ impl Default for Config {
             max_sessions: usize::MAX,
             broadcast_ack_timeout: Duration::from_secs(5),
             http_compression: Some(1024),
+            per_message_deflate: None,
             cookie: None,
             cors: None,
             allow_request: None,

@@ -5,7 +5,7 @@
 //! into which the packet header and the frame header are then written backwards, so that nothing is moved.
 
 use std::cell::Cell;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use base64::Engine as _;
 use bytes::Bytes;
@@ -15,7 +15,7 @@ use sio_protocol::parser::{Frame, Parser};
 use sio_protocol::socketio::{self, Packet, PacketKind};
 
 use crate::error::EmitError;
-use crate::websocket::{MAX_HEADER, Opcode, frame_header, write_header_backwards};
+use crate::websocket::{MAX_HEADER, Opcode, PerMessageDeflate, frame_header, write_header_backwards};
 
 /// An immutable packet, ready to be written to any transport.
 #[derive(Debug)]
@@ -25,10 +25,15 @@ pub(crate) struct Encoded {
     /// Where the Engine.IO packet (`4...`) starts in `frame`.
     payload_at: usize,
     binaries: Box<[Binary]>,
+    /// Transports may compress it.
+    compress: bool,
+    /// The form for WebSockets that have negotiated compression, made for the first of them; none when compressing
+    /// does not pay.
+    deflated: OnceLock<Option<Arc<Self>>>,
 }
 
 /// A binary message with its frame header for either revision; revision 3 counts its type byte as payload.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 struct Binary {
     v4: ([u8; MAX_HEADER], u8),
     v3: ([u8; MAX_HEADER + 1], u8),
@@ -72,7 +77,8 @@ impl Encoded {
         let head_room = MAX_HEADER + 1 + socketio::header_len_max(&packet.nsp);
         let mut buf = vec![0; head_room];
         buf.extend_from_slice(packet.data.as_bytes());
-        let start = write_header(&mut buf, head_room, packet.kind, packet.attachments.len(), &packet.nsp, packet.id);
+        let start =
+            write_header(&mut buf, head_room, packet.kind, packet.attachments.len(), &packet.nsp, packet.id);
         Self::from_text(&mut buf, start, packet.attachments.clone())
     }
 
@@ -83,6 +89,8 @@ impl Encoded {
             frame: buf[frame_at..].into(),
             payload_at: start - frame_at,
             binaries: attachments.into_iter().map(Binary::new).collect(),
+            compress: true,
+            deflated: OnceLock::new(),
         }
     }
 
@@ -109,6 +117,8 @@ impl Encoded {
                 frame: Box::default(),
                 payload_at: 0,
                 binaries: binaries.into_iter().map(Binary::new).collect(),
+                compress: true,
+                deflated: OnceLock::new(),
             },
         }
     }
@@ -124,7 +134,36 @@ impl Encoded {
             frames.extend_from_slice(&header[..len]);
             frames.extend_from_slice(text.as_bytes());
         }
-        Self { frame: frames.into(), payload_at: self.payload_at, binaries: Box::default() }
+        Self { frame: frames.into(), binaries: Box::default(), deflated: OnceLock::new(), ..*self }
+    }
+
+    /// Says that no transport may compress it.
+    pub(crate) fn uncompressed(mut self) -> Self {
+        self.compress = false;
+        self
+    }
+
+    /// Whether transports may compress it.
+    pub(crate) fn may_compress(&self) -> bool {
+        self.compress
+    }
+
+    /// The form for WebSockets that have negotiated compression; `None` when it is no other.
+    pub(crate) fn deflated(&self, options: &PerMessageDeflate) -> Option<&Arc<Self>> {
+        if !self.compress || self.frame.is_empty() {
+            return None;
+        }
+        let form = self.deflated.get_or_init(|| {
+            let frame = options.compress_frame(Opcode::Text, &self.frame[self.payload_at..])?;
+            Some(Arc::new(Self {
+                frame: frame.into(),
+                payload_at: 0,
+                binaries: self.binaries.clone(),
+                compress: false,
+                deflated: OnceLock::new(),
+            }))
+        });
+        form.as_ref()
     }
 
     /// Whether it has messages beside the text.
@@ -148,7 +187,11 @@ impl Encoded {
     pub(crate) fn messages(&self) -> impl Iterator<Item = Message<'_>> {
         let text = (!self.frame.is_empty())
             // What we wrote ourselves from a `str` is UTF-8.
-            .then(|| Message::Text(simdutf8::basic::from_utf8(&self.frame[self.payload_at + 1..]).unwrap_or_default()));
+            .then(|| {
+                Message::Text(
+                    simdutf8::basic::from_utf8(&self.frame[self.payload_at + 1..]).unwrap_or_default(),
+                )
+            });
         text.into_iter().chain(self.binaries.iter().map(|b| Message::Binary(&b.data)))
     }
 }
@@ -190,6 +233,11 @@ impl Draft {
         buf.clear();
         buf.resize(head_room, 0);
         Self { buf, head_room, attachments: Vec::new(), kind }
+    }
+
+    /// Bytes of the serialised arguments.
+    pub(crate) fn len(&self) -> usize {
+        self.buf.len() - self.head_room
     }
 
     pub(crate) fn has_attachments(&self) -> bool {

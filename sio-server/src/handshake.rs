@@ -45,7 +45,8 @@ pub(crate) struct Request {
 impl Request {
     pub(crate) fn new(parts: &Parts, peer: Option<Peer>) -> Self {
         let url = parts.uri.path_and_query().map_or("/", |url| url.as_str());
-        let len: usize = parts.headers.iter().map(|(name, value)| name.as_str().len() + value.len() + 2).sum();
+        let len: usize =
+            parts.headers.iter().map(|(name, value)| name.as_str().len() + value.len() + 2).sum();
         let mut text = Vec::with_capacity(url.len() + len + 48);
         text.extend_from_slice(url.as_bytes());
         text.push(b'\n');
@@ -117,7 +118,9 @@ impl Handshake {
     #[must_use]
     pub fn header(&self, name: &str) -> Option<&str> {
         let mut headers = self.connection.request.headers();
-        headers.find(|(n, _)| n.eq_ignore_ascii_case(name)).and_then(|(_, value)| std::str::from_utf8(value).ok())
+        headers
+            .find(|(n, _)| n.eq_ignore_ascii_case(name))
+            .and_then(|(_, value)| std::str::from_utf8(value).ok())
     }
 
     /// All headers of the handshake request.

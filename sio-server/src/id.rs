@@ -131,7 +131,10 @@ fn generate() -> [u8; LEN] {
     let mut bytes = [0; 15];
     RANDOM.with_borrow_mut(|(used, pool)| {
         if *used == POOL {
-            #[expect(clippy::expect_used, reason = "without randomness ids would be guessable: nothing may go on")]
+            #[expect(
+                clippy::expect_used,
+                reason = "without randomness ids would be guessable: nothing may go on"
+            )]
             getrandom::fill(pool).expect("the operating system gives no random bytes");
             *used = 0;
         }

@@ -67,14 +67,15 @@ mod transport;
 mod websocket;
 
 pub use adapter::{
-    Adapter, AdapterFactory, BroadcastFlags, BroadcastOptions, LocalAdapter, LocalNamespace, RoomEvent, SocketDetails,
+    Adapter, AdapterFactory, BroadcastFlags, BroadcastOptions, LocalAdapter, LocalNamespace, RoomEvent,
+    SocketDetails,
 };
 pub use broadcast::{Broadcast, BroadcastAck, IntoRooms};
 pub use builder::ServerBuilder;
 pub use error::{AckError, AdapterError, ConnectError, EmitError, Failure};
 pub use handler::{
-    AckSender, Args, Arguments, Auth, Context, Event, FromContext, Handler, IntoReply, ListenerId, Rejection, Reply,
-    State,
+    AckSender, Args, Arguments, Auth, Context, Event, FromContext, Handler, IntoReply, ListenerId, Rejection,
+    Reply, State,
 };
 pub use handshake::{Handshake, Peer};
 pub use http::{Cookie, Cors, SameSite};
@@ -88,7 +89,7 @@ pub use sio_protocol as protocol;
 pub use sio_protocol::socketio::Value;
 pub use socket::acks::{AckFuture, AckResult, AckSink};
 pub use socket::remote::RemoteSocket;
-pub use socket::{Socket, WithTimeout};
+pub use socket::{Socket, SocketOperator};
 pub use websocket::PerMessageDeflate;
 
 #[cfg(fuzzing)]

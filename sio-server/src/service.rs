@@ -241,8 +241,11 @@ impl Server {
     /// When the listener has no address.
     pub fn serve<S, R>(&self, listener: TcpListener, service: S) -> io::Result<Listening>
     where
-        S: hyper::service::Service<Request<hyper::body::Incoming>, Response = Response<R>, Error = Infallible>
-            + Clone
+        S: hyper::service::Service<
+                Request<hyper::body::Incoming>,
+                Response = Response<R>,
+                Error = Infallible,
+            > + Clone
             + Send
             + 'static,
         S::Future: Send,
@@ -294,8 +297,9 @@ where
         request.extensions_mut().insert(Peer::new(peer, false));
         service.call(request)
     });
-    let connection =
-        hyper::server::conn::http1::Builder::new().serve_connection(TokioIo::new(stream), service).with_upgrades();
+    let connection = hyper::server::conn::http1::Builder::new()
+        .serve_connection(TokioIo::new(stream), service)
+        .with_upgrades();
     let shared = Arc::clone(shared);
     tokio::spawn(async move {
         let mut connection = std::pin::pin!(connection);

@@ -41,13 +41,17 @@ impl LocalNamespace {
     /// Whether some socket is in `room`.
     #[must_use]
     pub fn has_room(&self, room: &str) -> bool {
-        self.namespace.upgrade().is_some_and(|namespace| namespace.with_rooms(|rooms| rooms.is_occupied(room)))
+        self.namespace
+            .upgrade()
+            .is_some_and(|namespace| namespace.with_rooms(|rooms| rooms.is_occupied(room)))
     }
 
     /// The names of all rooms, without the sockets' own.
     #[must_use]
     pub fn rooms(&self) -> Vec<String> {
-        self.namespace.upgrade().map_or_else(Vec::new, |namespace| namespace.with_rooms(|rooms| rooms.names()))
+        self.namespace
+            .upgrade()
+            .map_or_else(Vec::new, |namespace| namespace.with_rooms(|rooms| rooms.names()))
     }
 
     /// Whether `options` name anybody at all; cheap, and may say yes for nobody.
@@ -72,7 +76,7 @@ impl LocalNamespace {
             return;
         }
         let _batch = Batch::begin();
-        let encoded = Arc::new(Encoded::new(packet, namespace.parser()));
+        let encoded = encode(packet, &namespace, options);
         let listening = namespace.has_outgoing_listeners();
         for socket in &sockets {
             if listening {
@@ -83,7 +87,12 @@ impl LocalNamespace {
     }
 
     /// The same, asking each client for an acknowledgement, which goes to `sink`. Returns how many were asked.
-    pub fn broadcast_with_ack(&self, packet: &Packet<'_>, options: &BroadcastOptions, sink: &AckSink) -> usize {
+    pub fn broadcast_with_ack(
+        &self,
+        packet: &Packet<'_>,
+        options: &BroadcastOptions,
+        sink: &AckSink,
+    ) -> usize {
         let Some(namespace) = self.namespace.upgrade() else { return 0 };
         let sockets = namespace.select(options);
         let _batch = Batch::begin();
@@ -92,9 +101,8 @@ impl LocalNamespace {
             return 0;
         }
         let id = namespace.next_ack_id();
-        let packet =
-            Packet::event(&*packet.nsp, Some(id), &*packet.data, packet.attachments.clone());
-        let encoded = Arc::new(Encoded::new(&packet, namespace.parser()));
+        let packet = Packet::event(&*packet.nsp, Some(id), &*packet.data, packet.attachments.clone());
+        let encoded = encode(&packet, &namespace, options);
         let listening = namespace.has_outgoing_listeners();
         for socket in &sockets {
             if listening {
@@ -143,6 +151,11 @@ impl LocalNamespace {
     fn select(&self, options: &BroadcastOptions) -> Vec<Arc<SocketInner>> {
         self.namespace.upgrade().map_or_else(Vec::new, |namespace| namespace.select(options))
     }
+}
+
+fn encode(packet: &Packet<'_>, namespace: &NamespaceInner, options: &BroadcastOptions) -> Arc<Encoded> {
+    let encoded = Encoded::new(packet, namespace.parser());
+    Arc::new(if options.flags.compress == Some(false) { encoded.uncompressed() } else { encoded })
 }
 
 /// The adapter of a server that stands alone: everything stays in memory. Node: `Adapter` of `socket.io-adapter`.

@@ -129,7 +129,10 @@ pub trait Adapter: Send + Sync + fmt::Debug + 'static {
     }
 
     /// The same, asking every other node for an answer.
-    async fn server_side_emit_with_ack(&self, packet: Packet<'static>) -> Result<Vec<OwnedArgs>, AdapterError> {
+    async fn server_side_emit_with_ack(
+        &self,
+        packet: Packet<'static>,
+    ) -> Result<Vec<OwnedArgs>, AdapterError> {
         let _ = packet;
         Ok(Vec::new())
     }

@@ -173,7 +173,9 @@ impl<M: Member> Rooms<M> {
 
     /// The rooms of a member, its own first.
     pub(crate) fn of(&self, id: &str) -> Vec<String> {
-        let Some(slot) = self.find(id).and_then(|i| self.slots[i as usize].as_ref()) else { return Vec::new() };
+        let Some(slot) = self.find(id).and_then(|i| self.slots[i as usize].as_ref()) else {
+            return Vec::new();
+        };
         let own = (!slot.own_room_left).then(|| id.to_owned());
         let others = slot.seats.iter().filter_map(|seat| self.rooms[seat.room as usize].as_ref());
         own.into_iter().chain(others.map(|room| room.name.to_string())).collect()
@@ -459,7 +461,9 @@ mod tests {
                     let other = format!("r{}", next(12));
                     let expected: Vec<String> = model
                         .iter()
-                        .filter(|(_, names)| (names.contains(&name) || names.contains(&other)) && !names.contains("r3"))
+                        .filter(|(_, names)| {
+                            (names.contains(&name) || names.contains(&other)) && !names.contains("r3")
+                        })
                         .map(|(id, _)| id.clone())
                         .collect();
                     assert_eq!(select(&mut rooms, &[&name, &other], &["r3"]), expected);

@@ -156,7 +156,8 @@ impl<'a> Dispatch<'a> {
             Reaction::CloseCandidate => Next::CloseCandidate,
             Reaction::Close(reason) => {
                 let said_goodbye = packet.kind == engineio::PacketKind::Close;
-                let end = if said_goodbye && origin == Transport::Polling { End::Gone } else { End::Abrupt(None) };
+                let end =
+                    if said_goodbye && origin == Transport::Polling { End::Gone } else { End::Abrupt(None) };
                 self.end(reason.into(), end)
             }
             _ => Next::Continue,

@@ -37,7 +37,13 @@ pub(crate) fn spawn(connection: Arc<Connection>, raw: Raw, reader: Reader, input
             }
         },
         Raw::Other(stream) => {
-            tokio::spawn(StreamDriver { connection, stream, reader, state: State::Starting(input), _task: task });
+            tokio::spawn(StreamDriver {
+                connection,
+                stream,
+                reader,
+                state: State::Starting(input),
+                _task: task,
+            });
         }
     }
 }

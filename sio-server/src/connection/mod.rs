@@ -14,13 +14,14 @@ pub(crate) mod timers;
 
 use std::fmt;
 use std::io::IoSlice;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, OnceLock};
 use std::time::Duration;
 
-use smallvec::SmallVec;
 use sio_protocol::engineio::session::{Due, Session, Timing, Transport};
 use sio_protocol::engineio::{PacketKind, Revision};
 use sio_protocol::socketio::Packet;
+use smallvec::SmallVec;
 
 use self::dispatch::Inbound;
 use self::outbox::{Channel, Item, Outbox, Pushed};
@@ -34,7 +35,7 @@ use crate::server::Shared;
 use crate::socket::SocketInner;
 use crate::sync::Lock;
 use crate::transport::stream::Tcp;
-use crate::websocket::close_frame;
+use crate::websocket::{PerMessageDeflate, close_frame};
 
 /// The state of one client connection.
 pub(crate) struct Connection {
@@ -50,6 +51,8 @@ pub(crate) struct Connection {
     /// The stream of a WebSocket over plain TCP, which whoever emits may write to directly. Other streams (TLS,
     /// unix sockets) belong to their task alone.
     tcp: OnceLock<Tcp>,
+    /// Its WebSocket has negotiated compression.
+    deflate: AtomicBool,
 }
 
 struct Core {
@@ -112,9 +115,7 @@ impl Connection {
         let config = &server.config;
         let session = Session::open(revision, transport, &config.timing, now);
         let (channel, polling) = match transport {
-            Transport::Polling => {
-                (Channel::Polling, Some(Box::new(Polling { jsonp, ..Polling::default() })))
-            }
+            Transport::Polling => (Channel::Polling, Some(Box::new(Polling { jsonp, ..Polling::default() }))),
             _ => (Channel::WebSocket, None),
         };
         let connect_deadline = now.saturating_add(millis(config.connect_timeout));
@@ -137,6 +138,7 @@ impl Connection {
             inbound: Mutex::new(Some(Inbound::new(config))),
             outbox: Mutex::new(Outbox::new(channel, base64)),
             tcp: OnceLock::new(),
+            deflate: AtomicBool::new(false),
         });
         server.sessions.insert(&connection, config.max_sessions)?;
         server.timers.add(timer_at, Arc::downgrade(&connection));
@@ -186,6 +188,15 @@ impl Connection {
     pub(crate) fn set_tcp(&self, tcp: Tcp) {
         // Only the one accepted WebSocket of a session gets here.
         let _ = self.tcp.set(tcp);
+    }
+
+    /// Notes that its WebSocket compresses.
+    pub(crate) fn set_deflate(&self) {
+        self.deflate.store(true, Ordering::Relaxed);
+    }
+
+    fn deflate(&self) -> Option<&PerMessageDeflate> {
+        self.server.config.per_message_deflate.as_ref().filter(|_| self.deflate.load(Ordering::Relaxed))
     }
 
     pub(crate) fn with_session<R>(&self, f: impl FnOnce(&mut Session, u64) -> R) -> R {
@@ -281,17 +292,24 @@ impl Connection {
 
     /// Queues a shared packet.
     pub(crate) fn send(self: &Arc<Self>, encoded: &Arc<Encoded>) -> Result<(), EmitError> {
+        let encoded = self.deflate().and_then(|options| encoded.deflated(options)).unwrap_or(encoded);
         self.push(Item::Shared(Arc::clone(encoded)))
     }
 
     /// Queues a packet for this client alone.
-    pub(crate) fn send_draft(self: &Arc<Self>, mut draft: Draft, nsp: &str, id: Option<u64>) -> Result<(), EmitError> {
+    pub(crate) fn send_draft(
+        self: &Arc<Self>,
+        mut draft: Draft,
+        nsp: &str,
+        id: Option<u64>,
+    ) -> Result<(), EmitError> {
         if let Some(parser) = &self.server.config.parser {
             let encoded = Arc::new(Encoded::new(&draft.packet(nsp, id), Some(parser)));
             return self.send(&encoded);
         }
         // The common case allocates nothing: the frame is copied to the end of the queue's buffer.
-        if !draft.has_attachments() {
+        let deflates = self.deflate().is_some_and(|options| draft.len() >= options.min_len());
+        if !draft.has_attachments() && !deflates {
             let frame = draft.frame(nsp, id);
             let pushed = {
                 let mut outbox = self.outbox.locked();
@@ -553,7 +571,10 @@ impl Core {
 
 impl fmt::Debug for Connection {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Connection").field("id", &self.id).field("revision", &self.revision).finish_non_exhaustive()
+        f.debug_struct("Connection")
+            .field("id", &self.id)
+            .field("revision", &self.revision)
+            .finish_non_exhaustive()
     }
 }
 

@@ -82,7 +82,17 @@ pub(crate) struct Outbox {
 impl Outbox {
     pub(crate) fn new(channel: Channel, base64: bool) -> Self {
         let base64 = base64 && channel == Channel::WebSocket;
-        Self { front: None, rest: None, written: 0, bytes: 0, channel, base64, dirty: false, blocked: false, waker: None }
+        Self {
+            front: None,
+            rest: None,
+            written: 0,
+            bytes: 0,
+            channel,
+            base64,
+            dirty: false,
+            blocked: false,
+            waker: None,
+        }
     }
 
     /// Changes from polling to WebSocket; what waits goes out there. Gives the waker of a held poll.
@@ -141,7 +151,9 @@ impl Outbox {
             None => self.front.as_mut(),
         };
         match back {
-            Some(Item::Frames(bytes)) if bytes.len() + frame.len() <= FRAMES_CHUNK => bytes.extend_from_slice(frame),
+            Some(Item::Frames(bytes)) if bytes.len() + frame.len() <= FRAMES_CHUNK => {
+                bytes.extend_from_slice(frame)
+            }
             _ => {
                 let mut bytes = spare::take();
                 bytes.extend_from_slice(frame);

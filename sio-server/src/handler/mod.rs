@@ -13,9 +13,9 @@ use std::sync::Arc;
 use sio_protocol::socketio::RawArgs;
 
 pub use self::extract::{Args, Arguments, Auth, Event, FromContext, State};
+pub(crate) use self::reply::AckSlot;
 pub use self::reply::{AckSender, IntoReply, Reply};
 pub use self::table::ListenerId;
-pub(crate) use self::reply::AckSlot;
 pub(crate) use self::table::{EventTable, Table};
 use crate::reason::DisconnectReason;
 use crate::socket::SocketInner;
@@ -33,7 +33,10 @@ pub struct Context<'a> {
 
 impl fmt::Debug for Context<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Context").field("socket", &self.socket).field("event", &self.event).finish_non_exhaustive()
+        f.debug_struct("Context")
+            .field("socket", &self.socket)
+            .field("event", &self.event)
+            .finish_non_exhaustive()
     }
 }
 

@@ -68,7 +68,10 @@ pub(crate) fn lifecycle(
 }
 
 /// The verdict of all middlewares, in order; `None` when there are none.
-pub(crate) fn middlewares(table: &Arc<Table>, socket: &Arc<SocketInner>) -> Option<BoxFuture<Result<(), ConnectError>>> {
+pub(crate) fn middlewares(
+    table: &Arc<Table>,
+    socket: &Arc<SocketInner>,
+) -> Option<BoxFuture<Result<(), ConnectError>>> {
     if table.middlewares.is_empty() {
         return None;
     }

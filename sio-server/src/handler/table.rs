@@ -41,15 +41,28 @@ pub(crate) struct EventTable {
 }
 
 impl EventTable {
-    pub(crate) fn add<A, H: Handler<A, Output: IntoReply>>(&mut self, event: String, handler: H) -> ListenerId {
+    pub(crate) fn add<A, H: Handler<A, Output: IntoReply>>(
+        &mut self,
+        event: String,
+        handler: H,
+    ) -> ListenerId {
         self.push(event, handler, false)
     }
 
-    pub(crate) fn add_once<A, H: Handler<A, Output: IntoReply>>(&mut self, event: String, handler: H) -> ListenerId {
+    pub(crate) fn add_once<A, H: Handler<A, Output: IntoReply>>(
+        &mut self,
+        event: String,
+        handler: H,
+    ) -> ListenerId {
         self.push(event, handler, true)
     }
 
-    fn push<A, H: Handler<A, Output: IntoReply>>(&mut self, event: String, handler: H, once: bool) -> ListenerId {
+    fn push<A, H: Handler<A, Output: IntoReply>>(
+        &mut self,
+        event: String,
+        handler: H,
+        once: bool,
+    ) -> ListenerId {
         let id = ListenerId::next();
         self.named.entry(event).or_default().push(Listener { id, once, call: replying(handler) });
         id

@@ -57,7 +57,8 @@ pub(crate) fn route(server: &Shared, parts: &Parts, is_upgrade: bool) -> Result<
     }
     let revision = if query.eio4 { Revision::V4 } else { Revision::V3 };
     if let Some(sid) = &query.sid {
-        let connection = SessionId::parse(sid).and_then(|id| server.sessions.get(&id)).ok_or(Refusal::UnknownSid)?;
+        let connection =
+            SessionId::parse(sid).and_then(|id| server.sessions.get(&id)).ok_or(Refusal::UnknownSid)?;
         if connection.revision() != revision {
             return Err(Refusal::BadRequest);
         }

@@ -72,7 +72,8 @@ impl NamespaceInner {
         });
         // A parent has no sockets of its own.
         if !is_parent {
-            let adapter = server.adapter_factory().attach(LocalNamespace::new(Arc::downgrade(&namespace), path));
+            let adapter =
+                server.adapter_factory().attach(LocalNamespace::new(Arc::downgrade(&namespace), path));
             namespace.wants_room_events.store(adapter.wants_room_events(), Ordering::Relaxed);
             let _ = namespace.adapter.set(adapter);
         }
@@ -96,7 +97,10 @@ impl NamespaceInner {
     }
 
     pub(crate) fn adapter(&self) -> &Arc<dyn Adapter> {
-        #[expect(clippy::expect_used, reason = "set before the namespace is handed out; parents never get here")]
+        #[expect(
+            clippy::expect_used,
+            reason = "set before the namespace is handed out; parents never get here"
+        )]
         self.adapter.get().expect("a namespace has an adapter")
     }
 

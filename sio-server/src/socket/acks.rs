@@ -1,8 +1,8 @@
 //! Acknowledgements: those a client owes us, one at a time or as the answers to a broadcast.
 
 use std::collections::HashMap;
-use std::future::{Future, poll_fn};
 use std::fmt;
+use std::future::{Future, poll_fn};
 use std::pin::{Pin, pin};
 use std::sync::{Arc, Mutex};
 use std::task::{Context, Poll, Waker};

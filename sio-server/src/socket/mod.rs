@@ -12,8 +12,8 @@ use std::time::Duration;
 
 use serde::Serialize;
 use serde::de::DeserializeOwned;
-use sio_protocol::engineio::session::Transport;
 use sio_protocol::engineio::Revision;
+use sio_protocol::engineio::session::Transport;
 use sio_protocol::socketio::{OwnedArgs, Packet, RawArgs};
 use tokio::sync::oneshot;
 
@@ -237,7 +237,7 @@ impl SocketInner {
         &self,
         event: &str,
         args: &T,
-        volatile: bool,
+        flags: Flags,
         ack: Option<u64>,
     ) -> Result<(), EmitError> {
         let nsp = self.namespace.path();
@@ -248,8 +248,12 @@ impl SocketInner {
         if self.namespace.has_outgoing_listeners() {
             self.notify_outgoing(&draft.packet(nsp, ack));
         }
-        if volatile && !self.connection.is_writable() {
+        if flags.volatile && !self.connection.is_writable() {
             return Ok(());
+        }
+        if flags.uncompressed {
+            let encoded = Encoded::new(&draft.packet(nsp, ack), self.namespace.parser());
+            return self.connection.send(&Arc::new(encoded.uncompressed()));
         }
         self.connection.send_draft(draft, nsp, ack)
     }
@@ -325,7 +329,10 @@ impl Member for Arc<SocketInner> {
 
 impl fmt::Debug for SocketInner {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Socket").field("id", &self.id).field("namespace", &self.namespace.path()).finish_non_exhaustive()
+        f.debug_struct("Socket")
+            .field("id", &self.id)
+            .field("namespace", &self.namespace.path())
+            .finish_non_exhaustive()
     }
 }
 
@@ -413,16 +420,25 @@ impl Socket {
     /// # Errors
     /// See [`EmitError`].
     pub fn try_emit<T: Serialize + ?Sized>(&self, event: &str, args: &T) -> Result<(), EmitError> {
-        self.0.send(event, args, false, None)
+        self.0.send(event, args, Flags::default(), None)
     }
 
-    /// Sends an event unless the transport is busy at this moment, for what is worthless when late. Of several in
-    /// one go the first is sent. Node: `socket.volatile.emit()`.
-    pub fn emit_volatile<T: Serialize + ?Sized>(&self, event: &str, args: &T) {
-        match self.0.send(event, args, true, None) {
-            Ok(()) | Err(EmitError::Disconnected) => {}
-            Err(error) => report(&self.0.namespace, event, error),
-        }
+    /// Emits through the returned operator are dropped when the transport is busy at that moment, for what is
+    /// worthless when late. Of several in one go the first is sent. Node: `socket.volatile`.
+    #[must_use]
+    pub fn volatile(&self) -> SocketOperator {
+        self.operator().volatile()
+    }
+
+    /// Whether transports may compress what is emitted through the returned operator. Default: they may. Node:
+    /// `socket.compress()`.
+    #[must_use]
+    pub fn compress(&self, compress: bool) -> SocketOperator {
+        self.operator().compress(compress)
+    }
+
+    fn operator(&self) -> SocketOperator {
+        SocketOperator { socket: self.clone(), flags: Flags::default(), timeout: None }
     }
 
     /// Sends the event `message`. Node: `socket.send()`.
@@ -441,25 +457,26 @@ impl Socket {
         event: &str,
         args: &(impl Serialize + ?Sized),
     ) -> AckFuture<R> {
-        self.ask(event, args, None)
+        self.ask(event, args, Flags::default(), None)
     }
 
     /// Sets how long an acknowledgement is awaited. Node: `socket.timeout()`.
     #[must_use]
-    pub fn timeout(&self, timeout: Duration) -> WithTimeout {
-        WithTimeout { socket: self.clone(), timeout }
+    pub fn timeout(&self, timeout: Duration) -> SocketOperator {
+        self.operator().timeout(timeout)
     }
 
     fn ask<R: DeserializeOwned + Send + 'static>(
         &self,
         event: &str,
         args: &(impl Serialize + ?Sized),
+        flags: Flags,
         timeout: Option<Duration>,
     ) -> AckFuture<R> {
         let (sender, receiver) = oneshot::channel();
         let id = self.0.namespace.next_ack_id();
         let sent = self.0.expect_ack(id, Waiter::One(sender)).and_then(|()| {
-            self.0.send(event, args, false, Some(id)).map_err(|error| {
+            self.0.send(event, args, flags, Some(id)).map_err(|error| {
                 self.0.forget_ack(id);
                 AckError::from(error)
             })
@@ -619,7 +636,10 @@ impl Socket {
     /// Calls `listener` with the name and arguments of every event that is sent to this socket, broadcasts
     /// included, acknowledgements not. It runs on the emitting thread and should be quick. Node:
     /// `socket.onAnyOutgoing()`.
-    pub fn on_any_outgoing(&self, listener: impl Fn(&str, RawArgs<'_>) + Send + Sync + 'static) -> ListenerId {
+    pub fn on_any_outgoing(
+        &self,
+        listener: impl Fn(&str, RawArgs<'_>) + Send + Sync + 'static,
+    ) -> ListenerId {
         let id = ListenerId::next();
         self.0.cold(|cold| {
             if self.0.stage.load(Ordering::Acquire) != stage::DISCONNECTED {
@@ -653,15 +673,58 @@ impl PartialEq for Socket {
 
 impl Eq for Socket {}
 
-/// A socket with a limit on how long it waits; see [`Socket::timeout`].
-#[derive(Clone, Debug)]
-pub struct WithTimeout {
-    socket: Socket,
-    timeout: Duration,
+/// How one emit to one socket is made.
+#[derive(Clone, Copy, Debug, Default)]
+struct Flags {
+    volatile: bool,
+    uncompressed: bool,
 }
 
-impl WithTimeout {
-    /// Sends an event and waits for the client's acknowledgement for at most the timeout.
+/// An emit to one socket in the making; see [`Socket::volatile`], [`Socket::compress`], [`Socket::timeout`].
+#[derive(Clone, Debug)]
+#[must_use = "nothing is sent before emit or emit_with_ack is called"]
+pub struct SocketOperator {
+    socket: Socket,
+    flags: Flags,
+    timeout: Option<Duration>,
+}
+
+impl SocketOperator {
+    /// See [`Socket::volatile`].
+    pub fn volatile(mut self) -> Self {
+        self.flags.volatile = true;
+        self
+    }
+
+    /// See [`Socket::compress`].
+    pub fn compress(mut self, compress: bool) -> Self {
+        self.flags.uncompressed = !compress;
+        self
+    }
+
+    /// See [`Socket::timeout`].
+    pub fn timeout(mut self, timeout: Duration) -> Self {
+        self.timeout = Some(timeout);
+        self
+    }
+
+    /// See [`Socket::emit`].
+    pub fn emit<T: Serialize + ?Sized>(&self, event: &str, args: &T) {
+        match self.try_emit(event, args) {
+            Ok(()) | Err(EmitError::Disconnected) => {}
+            Err(error) => report(&self.socket.0.namespace, event, error),
+        }
+    }
+
+    /// Like [`emit`](Self::emit), with the error for the caller. A volatile event that is dropped is no error.
+    ///
+    /// # Errors
+    /// See [`EmitError`].
+    pub fn try_emit<T: Serialize + ?Sized>(&self, event: &str, args: &T) -> Result<(), EmitError> {
+        self.socket.0.send(event, args, self.flags, None)
+    }
+
+    /// Sends an event and waits for the client's acknowledgement, for at most the timeout, if one was set.
     ///
     /// # Errors
     /// See [`AckError`].
@@ -670,7 +733,7 @@ impl WithTimeout {
         event: &str,
         args: &(impl Serialize + ?Sized),
     ) -> AckFuture<R> {
-        self.socket.ask(event, args, Some(self.timeout))
+        self.socket.ask(event, args, self.flags, self.timeout)
     }
 }
 

@@ -34,9 +34,14 @@ use crate::transport::open_packet;
 pub(crate) fn open(server: &Arc<Shared>, opening: Opening, parts: &Parts) -> Response<Body> {
     let request = Request::new(parts, parts.extensions.get::<Peer>().copied());
     let jsonp = opening.jsonp.clone();
-    let Some(connection) =
-        Connection::open(server, opening.revision, Transport::Polling, opening.base64, opening.jsonp, request)
-    else {
+    let Some(connection) = Connection::open(
+        server,
+        opening.revision,
+        Transport::Polling,
+        opening.base64,
+        opening.jsonp,
+        request,
+    ) else {
         return empty(StatusCode::SERVICE_UNAVAILABLE);
     };
     let mut encoder = Encoder::new(opening.revision, opening.base64, jsonp.as_deref());
@@ -50,10 +55,15 @@ pub(crate) fn open(server: &Arc<Shared>, opening: Opening, parts: &Parts) -> Res
         push_item(&mut encoder, &item);
     }
     let payload = encoder.finish();
-    let mut response =
-        Client::of(&parts.headers).payload(payload.body, payload.content_type, server.config.http_compression);
+    let mut response = Client::of(&parts.headers).payload(
+        payload.body,
+        payload.content_type,
+        server.config.http_compression,
+    );
     if let Some(cookie) = &server.config.cookie {
-        response.headers_mut().insert(http::header::SET_COOKIE, cookie.header_value(connection.id().as_str()));
+        response
+            .headers_mut()
+            .insert(http::header::SET_COOKIE, cookie.header_value(connection.id().as_str()));
     }
     response
 }
@@ -102,7 +112,11 @@ async fn get(connection: Arc<Connection>, client: Client) -> Response<Body> {
         push_item(&mut encoder, item);
     }
     let payload = encoder.finish();
-    client.payload(payload.body, payload.content_type, connection.server().config.http_compression)
+    // As in Node: one packet that may be compressed is enough.
+    let may_compress =
+        items.iter().any(|item| matches!(item, Item::Shared(encoded) if encoded.may_compress()));
+    let threshold = connection.server().config.http_compression.filter(|_| may_compress);
+    client.payload(payload.body, payload.content_type, threshold)
 }
 
 /// A GET that is waiting. Dropped before it was answered, the client has hung up, which ends the session.

@@ -29,9 +29,9 @@ use crate::websocket::{self, Message, Opcode, Reader, close_frame, frame_header}
 
 /// Answers an upgrade request without session.
 pub(crate) fn open(server: &Arc<Shared>, opening: Opening, parts: Parts) -> Response<Body> {
-    let response = match websocket::accept(&parts) {
-        Ok(accepted) => accepted.response(None),
-        Err(refused) => return refused.response().map(Body::from),
+    let (response, deflate) = match accept(server, &parts) {
+        Ok(accepted) => accepted,
+        Err(refused) => return refused,
     };
     let peer = parts.extensions.get::<Peer>().copied();
     let server = Arc::clone(server);
@@ -57,7 +57,10 @@ pub(crate) fn open(server: &Arc<Shared>, opening: Opening, parts: Parts) -> Resp
         if opening.revision == Revision::V3 {
             connect::connect_implicitly(&connection);
         }
-        driver::spawn(connection, raw, Reader::new(false), input);
+        if deflate {
+            connection.set_deflate();
+        }
+        driver::spawn(connection, raw, Reader::new(deflate), input);
         drop(task);
     });
     response.map(|()| Body::default())
@@ -65,19 +68,31 @@ pub(crate) fn open(server: &Arc<Shared>, opening: Opening, parts: Parts) -> Resp
 
 /// Answers an upgrade request of a session.
 pub(crate) fn upgrade(connection: Arc<Connection>, parts: Parts, base64: bool) -> Response<Body> {
-    let response = match websocket::accept(&parts) {
-        Ok(accepted) => accepted.response(None),
-        Err(refused) => return refused.response().map(Body::from),
+    let (response, deflate) = match accept(connection.server(), &parts) {
+        Ok(accepted) => accepted,
+        Err(refused) => return refused,
     };
     let task = connection.server().task();
     tokio::spawn(async move {
         let mut parts = parts;
         let Some((raw, input)) = take_stream(&mut parts).await else { return };
         drop(parts);
-        probe(connection, raw, input, base64).await;
+        probe(connection, raw, Reader::new(deflate), input, base64).await;
+
         drop(task);
     });
     response.map(|()| Body::default())
+}
+
+/// Checks the request; gives the answer and whether compression was agreed on.
+fn accept(server: &Shared, parts: &Parts) -> Result<(Response<()>, bool), Response<Body>> {
+    let accepted = websocket::accept(parts).map_err(|refused| refused.response().map(Body::from))?;
+    let extension = match server.config.per_message_deflate {
+        Some(_) => websocket::negotiate(&parts.headers),
+        None => None,
+    };
+    let deflate = extension.is_some();
+    Ok((accepted.response(extension), deflate))
 }
 
 async fn take_stream(parts: &mut Parts) -> Option<(Raw, Vec<u8>)> {
@@ -99,7 +114,7 @@ async fn take_stream(parts: &mut Parts) -> Option<(Raw, Vec<u8>)> {
 }
 
 /// Lets a WebSocket prove itself, and makes it the session's transport when it does.
-async fn probe(connection: Arc<Connection>, mut raw: Raw, input: Vec<u8>, base64: bool) {
+async fn probe(connection: Arc<Connection>, mut raw: Raw, mut reader: Reader, input: Vec<u8>, base64: bool) {
     let timing = connection.timing();
     let upgrade_timeout = Duration::from_millis(timing.upgrade_timeout);
     if let Err(refused) = connection.with_session(|session, now| session.handle_candidate(timing, now)) {
@@ -107,9 +122,15 @@ async fn probe(connection: Arc<Connection>, mut raw: Raw, input: Vec<u8>, base64
         close(&mut raw, None).await;
         return;
     }
-    let mut reader = Reader::new(false);
-    match tokio::time::timeout(upgrade_timeout, prove(&connection, &mut raw, &mut reader, input, base64)).await {
-        Ok(Ok(Proof::Upgraded)) => driver::spawn(connection, raw, reader, Vec::new()),
+    match tokio::time::timeout(upgrade_timeout, prove(&connection, &mut raw, &mut reader, input, base64))
+        .await
+    {
+        Ok(Ok(Proof::Upgraded)) => {
+            if reader.deflates() {
+                connection.set_deflate();
+            }
+            driver::spawn(connection, raw, reader, Vec::new());
+        }
         failed => {
             let code = if let Ok(Ok(Proof::Failed(code))) = failed { code } else { None };
             tracing::debug!(session = ?connection.id(), "probe failed, polling goes on");

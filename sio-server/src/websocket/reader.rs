@@ -36,6 +36,11 @@ impl Reader {
         Self { partial: None, deflate, finished: false }
     }
 
+    /// Tells whether compression was negotiated.
+    pub(crate) fn deflates(&self) -> bool {
+        self.deflate
+    }
+
     /// Takes the next bytes of the connection and delivers each message they complete, in order.
     ///
     /// The payloads are unmasked in `input` itself, which is of no use afterwards. After `on` breaks, after

@@ -68,12 +68,6 @@ pub(crate) fn close_frame(code: Option<u16>) -> ([u8; 4], usize) {
 /// Longest header of a server frame: two bytes and a length of eight.
 pub(crate) const MAX_HEADER: usize = 10;
 
-/// A ping frame without payload.
-pub(crate) const PING: [u8; 2] = [FIN | Opcode::Ping as u8, 0];
-
-/// A pong frame without payload.
-pub(crate) const PONG: [u8; 2] = [FIN | Opcode::Pong as u8, 0];
-
 #[cfg(test)]
 mod tests {
     use super::*;
