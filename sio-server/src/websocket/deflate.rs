@@ -48,14 +48,14 @@ impl PerMessageDeflate {
         self
     }
 
-    /// Compresses the payload of one message; `None` when it is below the threshold or would not shrink.
-    ///
-    /// The result goes into one frame with RSV1 and suits every connection that negotiated the extension.
     /// Least bytes of a message that is compressed.
     pub(crate) fn min_len(&self) -> usize {
         self.threshold
     }
 
+    /// Compresses the payload of one message; `None` when it is below the threshold or would not shrink.
+    ///
+    /// The result goes into one frame with RSV1 and suits every connection that negotiated the extension.
     #[cfg(test)]
     pub(crate) fn compress(&self, payload: &[u8]) -> Option<Vec<u8>> {
         self.with_compressed(payload, <[u8]>::to_vec)
