@@ -3,7 +3,7 @@
 pub mod engineio;
 pub mod error;
 pub mod limits;
-
+pub mod msgpack;
 pub mod parser;
 pub mod socketio;
 

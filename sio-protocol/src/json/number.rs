@@ -56,6 +56,24 @@ impl From<i64> for Numeric {
     }
 }
 
+impl From<u64> for Numeric {
+    fn from(value: u64) -> Self {
+        Self::Unsigned(value)
+    }
+}
+
+impl From<i32> for Numeric {
+    fn from(value: i32) -> Self {
+        i64::from(value).into()
+    }
+}
+
+impl From<u32> for Numeric {
+    fn from(value: u32) -> Self {
+        Self::Unsigned(value.into())
+    }
+}
+
 impl From<f64> for Numeric {
     /// Integral doubles that are exact become integers, so that `1` and `1.0` are the same number.
     fn from(value: f64) -> Self {

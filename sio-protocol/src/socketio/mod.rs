@@ -18,6 +18,9 @@ mod reader;
 mod value;
 mod writer;
 
+pub(crate) use decoder::check_data;
+pub(crate) use header::MAX_ACK_ID;
+
 pub use args::{ArgsError, OwnedArgs, RawArgs, read_value};
 pub use decoder::JsonDecoder;
 pub use event::is_reserved_event;

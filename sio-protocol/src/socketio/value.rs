@@ -124,6 +124,19 @@ impl Number {
     }
 }
 
+impl Number {
+    /// Gives what is inside.
+    pub(crate) fn numeric(self) -> Numeric {
+        self.0
+    }
+}
+
+impl From<Numeric> for Number {
+    fn from(number: Numeric) -> Self {
+        Self(number)
+    }
+}
+
 impl fmt::Display for Number {
     /// Prints the number as JavaScript prints it in JSON: what is not finite is `null`.
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -230,6 +243,23 @@ impl<'de> Visitor<'de> for ValueVisitor {
     }
 }
 
+macro_rules! numbers {
+    ($($kind:ty)*) => {$(
+        impl From<$kind> for Number {
+            fn from(value: $kind) -> Self {
+                Self(value.into())
+            }
+        }
+
+        impl From<$kind> for Value {
+            fn from(value: $kind) -> Self {
+                Self::Number(value.into())
+            }
+        }
+    )*};
+}
+numbers! { i32 i64 u32 u64 f64 }
+
 macro_rules! from {
     ($($kind:ty => |$value:ident| $result:expr;)*) => {$(
         impl From<$kind> for Value {
@@ -241,11 +271,6 @@ macro_rules! from {
 }
 from! {
     bool => |value| Self::Bool(value);
-    i32 => |value| Self::from(i64::from(value));
-    i64 => |value| Self::Number(Number(value.into()));
-    u32 => |value| Self::from(u64::from(value));
-    u64 => |value| Self::Number(Number(Numeric::Unsigned(value)));
-    f64 => |value| Self::Number(Number(value.into()));
     Number => |value| Self::Number(value);
     &str => |value| Self::String(value.to_owned());
     String => |value| Self::String(value);
