@@ -1,7 +1,7 @@
 //! Dates as `Date.prototype.toISOString` prints them, because that is what a date becomes in JSON.
 
-/// Gives the text for a date in milliseconds since 1970: `2023-11-14T22:13:20.123Z`. Years outside 0 to 9999 have a
-/// sign and six digits.
+/// Gives the text for a date in milliseconds since 1970: `2023-11-14T22:13:20.123Z`. Years outside 0 to 9999
+/// have a sign and six digits.
 pub(super) fn iso_string(milliseconds: i64) -> String {
     let days = milliseconds.div_euclid(DAY);
     let time = milliseconds.rem_euclid(DAY);
@@ -15,8 +15,8 @@ pub(super) fn iso_string(milliseconds: i64) -> String {
     format!("{year}-{month:02}-{day:02}T{hour:02}:{minute:02}:{second:02}.{millisecond:03}Z")
 }
 
-/// Makes year, month and day, in the Gregorian calendar, of the number of days since 1970. The year is taken to begin
-/// in March, so that the day that may be missing is its last one.
+/// Makes year, month and day, in the Gregorian calendar, of the number of days since 1970. The year is taken
+/// to begin in March, so that the day that may be missing is its last one.
 fn civil(days: i64) -> (i64, i64, i64) {
     let days = days + DAYS_TO_1970;
     let era = days.div_euclid(ERA);

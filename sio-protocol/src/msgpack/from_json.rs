@@ -14,8 +14,9 @@ use crate::socketio::Number;
 ///
 /// # Errors
 ///
-/// If the text is not JSON, is nested deeper than 127 levels, or has a placeholder for none of the attachments; a packet
-/// from a decoder of this crate never is any of that. What was written until then stays.
+/// If the text is not JSON, is nested deeper than 127 levels, or has a placeholder for none of the
+/// attachments; a packet from a decoder of this crate never is any of that. What was written until then
+/// stays.
 ///
 /// ```
 /// use sio_protocol::msgpack::{Dialect, Writer, write_json};

@@ -1,7 +1,7 @@
 //! The pull reader: one token of a MessagePack value at a time.
 //!
-//! It accepts all dialects, also where their peers would misread each other: the extension type 0 of `notepack.io` 2 as
-//! date, `undefined` or binary value, the timestamp extension as date.
+//! It accepts all dialects, also where their peers would misread each other: the extension type 0 of
+//! `notepack.io` 2 as date, `undefined` or binary value, the timestamp extension as date.
 
 use std::borrow::Cow;
 
@@ -42,7 +42,8 @@ pub enum Token<'a> {
     Bool(bool),
     /// A number.
     Number(Number),
-    /// Text. Bytes that are not UTF-8, such as the half surrogate pairs that JavaScript can write, are replaced.
+    /// Text. Bytes that are not UTF-8, such as the half surrogate pairs that JavaScript can write, are
+    /// replaced.
     String(Cow<'a, str>),
     /// A binary value.
     Binary(&'a [u8]),
@@ -149,8 +150,8 @@ impl<'a> Reader<'a> {
         self.at
     }
 
-    /// Gives a binary value that was just read as bytes of their own. Large ones share the memory of the message; small
-    /// ones are copied, so as not to keep a large message alive for the sake of a few bytes.
+    /// Gives a binary value that was just read as bytes of their own. Large ones share the memory of the
+    /// message; small ones are copied, so as not to keep a large message alive for the sake of a few bytes.
     pub(super) fn share(&self, binary: &[u8]) -> Bytes {
         if binary.len() >= self.message.len() / 2 {
             self.message.slice(self.at - binary.len()..self.at)
@@ -247,5 +248,6 @@ pub(super) const NOTEPACK: i8 = 0;
 pub(super) const TIMESTAMP: i8 = -1;
 /// The seconds of a timestamp in 8 bytes; the nanoseconds are above them.
 const SECONDS_34: u64 = (1 << 34) - 1;
-/// How far, in milliseconds, dates of JavaScript reach from 1970 in both directions (ECMA-262, "Time Values").
+/// How far, in milliseconds, dates of JavaScript reach from 1970 in both directions (ECMA-262, "Time
+/// Values").
 const LAST_DATE: u64 = 8_640_000_000_000_000;

@@ -1,7 +1,7 @@
 //! From MessagePack to JSON text and attachments, token by token.
 //!
-//! What JSON cannot say becomes what `JSON.stringify` makes of it: a date its text, NaN and the infinities null,
-//! `undefined` null in an array and nothing in an object. Binary values become attachments.
+//! What JSON cannot say becomes what `JSON.stringify` makes of it: a date its text, NaN and the infinities
+//! null, `undefined` null in an array and nothing in an object. Binary values become attachments.
 
 use bytes::Bytes;
 
@@ -11,8 +11,8 @@ use crate::error::Malformed;
 use crate::json::{Sink, write_placeholder, write_string};
 use crate::limits::Limits;
 
-/// Reads one value and appends it to `json`, its binary values to `attachments`. The placeholders in the text count
-/// from the first attachment in the list, so that several values can share one.
+/// Reads one value and appends it to `json`, its binary values to `attachments`. The placeholders in the text
+/// count from the first attachment in the list, so that several values can share one.
 ///
 /// # Errors
 ///
@@ -92,8 +92,8 @@ impl ToJson<'_, '_> {
             }
             let key_start = self.json.len();
             self.key()?;
-            // In MessagePack such a map is data and nothing else. White space keeps it from being taken for the
-            // placeholder of an attachment, which is only ever written without.
+            // In MessagePack such a map is data and nothing else. White space keeps it from being taken for
+            // the placeholder of an attachment, which is only ever written without.
             if key_start == start && self.json[start..] == *"\"_placeholder\"" {
                 self.json.insert(start, ' ');
             }

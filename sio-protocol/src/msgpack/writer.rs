@@ -1,4 +1,5 @@
-//! The writer: one token of a MessagePack value at a time, always in the shortest form, as the Node encoders do.
+//! The writer: one token of a MessagePack value at a time, always in the shortest form, as the Node encoders
+//! do.
 
 use rmp::encode as rmp;
 
@@ -6,12 +7,13 @@ use super::reader::{NOTEPACK, TIMESTAMP};
 use crate::json::Numeric;
 use crate::socketio::Number;
 
-/// Names the encoder whose bytes are to be written. All readers take numbers, text, arrays, maps and binary values of
-/// every dialect; dates are what they disagree on.
+/// Names the encoder whose bytes are to be written. All readers take numbers, text, arrays, maps and binary
+/// values of every dialect; dates are what they disagree on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Dialect {
-    /// `notepack.io` 2: the MessagePack parser, `@socket.io/redis-adapter` up to 7, `@socket.io/redis-emitter` up to 4.
+    /// `notepack.io` 2: the MessagePack parser, `@socket.io/redis-adapter` up to 7,
+    /// `@socket.io/redis-emitter` up to 4.
     Notepack2,
     /// `notepack.io` 3: `@socket.io/redis-adapter` from 8 on, `@socket.io/redis-emitter` from 5 on.
     Notepack3,
@@ -21,13 +23,13 @@ pub enum Dialect {
 
 /// Appends tokens to a message.
 ///
-/// `notepack.io` writes integral doubles beyond 64 bits modulo 2^64. That bug is not reproduced: such numbers are written
-/// as doubles.
+/// `notepack.io` writes integral doubles beyond 64 bits modulo 2^64. That bug is not reproduced: such numbers
+/// are written as doubles.
 ///
 /// # Panics
 ///
-/// Methods that take text, bytes or a count panic if that is more than 32 bits can count, which no message of Socket.IO
-/// comes near.
+/// Methods that take text, bytes or a count panic if that is more than 32 bits can count, which no message of
+/// Socket.IO comes near.
 ///
 /// ```
 /// use sio_protocol::msgpack::{Dialect, Writer};
@@ -110,7 +112,8 @@ impl<'a> Writer<'a> {
         self.out.extend_from_slice(bytes);
     }
 
-    /// Writes a binary value as an ArrayBuffer, which is something else than a Buffer only to `notepack.io` 2.
+    /// Writes a binary value as an ArrayBuffer, which is something else than a Buffer only to `notepack.io`
+    /// 2.
     pub fn array_buffer(&mut self, bytes: &[u8]) {
         if self.dialect != Dialect::Notepack2 {
             return self.binary(bytes);
@@ -131,7 +134,8 @@ impl<'a> Writer<'a> {
         self.out.extend_from_slice(bytes);
     }
 
-    /// Writes a date, in milliseconds since 1970. An invalid date is written as the Node encoders write it: as 1970.
+    /// Writes a date, in milliseconds since 1970. An invalid date is written as the Node encoders write it:
+    /// as 1970.
     pub fn date(&mut self, milliseconds: Option<i64>) {
         if self.dialect == Dialect::Notepack2 {
             written(rmp::write_ext_meta(self.out, 8, NOTEPACK));

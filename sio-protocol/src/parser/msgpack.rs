@@ -1,7 +1,8 @@
 //! The MessagePack parser: one binary message for each packet, with binary values inside.
 //!
-//! Pure. Node's `socket.io-msgpack-parser` 3, which encodes with `notepack.io` 2. That package does not look at event
-//! names; here they follow the same rules as with the default parser, so that a client cannot raise `disconnect`.
+//! Pure. Node's `socket.io-msgpack-parser` 3, which encodes with `notepack.io` 2. That package does not look
+//! at event names; here they follow the same rules as with the default parser, so that a client cannot raise
+//! `disconnect`.
 
 use std::borrow::Cow;
 use std::sync::Arc;
@@ -99,8 +100,8 @@ impl Decode for MsgPackDecoder {
     }
 }
 
-/// Where the fields of a packet start in its message. They come in any order, and others beside them are ignored:
-/// clients send `options`.
+/// Where the fields of a packet start in its message. They come in any order, and others beside them are
+/// ignored: clients send `options`.
 #[derive(Default)]
 struct Fields<'a> {
     kind: Option<Reader<'a>>,

@@ -1,7 +1,7 @@
 //! A value of any type, for code that does not know what it receives.
 //!
-//! Like `serde_json::Value`, with two differences: binary values have a place of their own, and objects keep the order
-//! of their keys, which JavaScript programs see.
+//! Like `serde_json::Value`, with two differences: binary values have a place of their own, and objects keep
+//! the order of their keys, which JavaScript programs see.
 
 use std::fmt;
 
@@ -99,8 +99,9 @@ impl Value {
     }
 }
 
-/// Is a number. Integers up to 64 bits keep all their digits; everything else is a double. `1` and `1.0` are the same.
-#[derive(Clone, Copy, Debug, PartialEq)]
+/// Is a number. Integers up to 64 bits keep all their digits; everything else is a double. `1` and `1.0` are
+/// the same.
+#[derive(Clone, Copy, PartialEq)]
 pub struct Number(Numeric);
 
 impl Number {
@@ -134,6 +135,16 @@ impl Number {
 impl From<Numeric> for Number {
     fn from(number: Numeric) -> Self {
         Self(number)
+    }
+}
+
+impl fmt::Debug for Number {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.0 {
+            Numeric::Unsigned(value) => value.fmt(formatter),
+            Numeric::Negative(value) => value.fmt(formatter),
+            Numeric::Float(value) => value.fmt(formatter),
+        }
     }
 }
 
