@@ -1,5 +1,7 @@
 //! What real clients sent and were sent, over polling and WebSocket.
 
+#![allow(clippy::unwrap_used, reason = "these are tests, which clippy sees only in marked functions")]
+
 mod socketio_support;
 
 use bytes::Bytes;

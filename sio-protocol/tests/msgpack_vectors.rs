@@ -1,5 +1,7 @@
 //! The MessagePack values that `notepack.io` 2 and 3 and `@msgpack/msgpack` 2 were seen to write and read.
 
+#![allow(clippy::unwrap_used, reason = "these are tests, which clippy sees only in marked functions")]
+
 mod socketio_support;
 
 use sio_protocol::Malformed;

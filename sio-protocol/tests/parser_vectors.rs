@@ -1,5 +1,7 @@
 //! The packets that Node's `socket.io-parser` 3.4.5, 4.2.6 and 4.2.7 were seen to encode and decode.
 
+#![allow(clippy::unwrap_used, reason = "these are tests, which clippy sees only in marked functions")]
+
 mod socketio_support;
 
 use sio_protocol::parser::{Decode, Frame, JsonParser, Parser};

@@ -1,5 +1,7 @@
-//! What servers of socket.io 2.5 and 4.8 and their clients said to each other: every Socket.IO message decodes, and is
-//! written again as it was.
+//! What servers of socket.io 2.5 and 4.8 and their clients said to each other: every Socket.IO message
+//! decodes, and is written again as it was.
+
+#![allow(clippy::unwrap_used, reason = "these are tests, which clippy sees only in marked functions")]
 
 mod socketio_support;
 
@@ -49,7 +51,8 @@ const NORMALISED: &[(&str, &str)] = &[
     ("*/invalid/ack-id-leading-zero", "zeros before an id are not kept"),
 ];
 
-/// MessagePack packets that clients build differently from servers; they are read, but written as by a server.
+/// MessagePack packets that clients build differently from servers; they are read, but written as by a
+/// server.
 const CLIENTS_DIFFER: &[(&str, &str)] = &[
     ("*/encode/connect-undefined-data", "data that is undefined is left out"),
     ("*/encode/event*", "clients add `options`"),
@@ -190,7 +193,8 @@ fn msgpack_packet_holds(vector: &Vector, clients_differ: &mut Exceptions) {
 
 #[test]
 fn fields_that_are_not_as_they_should_be_are_refused() {
-    let message = |fields: &[(&str, &dyn Fn(&mut Writer<'_>))]| {
+    type Field<'f> = (&'f str, &'f dyn Fn(&mut Writer<'_>));
+    let message = |fields: &[Field<'_>]| {
         let mut message = Vec::new();
         let mut writer = Writer::new(&mut message, Dialect::Notepack2);
         writer.map(fields.len());
