@@ -297,13 +297,11 @@ impl Server {
     }
 
     /// Aims at all clients of `/`, to add flags or a timeout.
-    #[must_use]
     pub fn broadcast(&self) -> Broadcast {
         self.sockets().broadcast()
     }
 
     /// Only clients of this process, not those of other nodes.
-    #[must_use]
     pub fn local(&self) -> Broadcast {
         self.broadcast().local()
     }

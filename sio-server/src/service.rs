@@ -107,7 +107,7 @@ async fn respond<B: http_body::Body>(shared: Arc<Shared>, request: Request<B>) -
             refused.map(Body::from)
         }
         Ok(Route::OpenPolling(opening)) => polling::open(&shared, opening, &parts),
-        Ok(Route::OpenWebSocket(opening)) => upgrade::open(&shared, opening, parts),
+        Ok(Route::OpenWebSocket(opening)) => upgrade::open(&shared, &opening, parts),
         Ok(Route::Upgrade { connection, base64 }) => upgrade::upgrade(connection, parts, base64),
         Ok(Route::Poll(connection)) => {
             drop(shared);

@@ -38,7 +38,7 @@ pub(crate) struct NamespaceInner {
     outgoing_listeners: AtomicUsize,
     on_room_event: RwLock<Option<OnRoomEvent>>,
     wants_room_events: AtomicBool,
-    parent: Option<Arc<NamespaceInner>>,
+    parent: Option<Arc<Self>>,
     is_parent: bool,
 }
 
@@ -393,13 +393,11 @@ impl Namespace {
     }
 
     /// Only sockets of this process.
-    #[must_use]
     pub fn local(&self) -> Broadcast {
         self.broadcast().local()
     }
 
     /// Aims at all sockets of the namespace, to add flags or a timeout.
-    #[must_use]
     pub fn broadcast(&self) -> Broadcast {
         Broadcast::new(Arc::clone(&self.0))
     }

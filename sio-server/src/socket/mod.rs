@@ -6,7 +6,7 @@ pub(crate) mod remote;
 use std::any::{Any, TypeId};
 use std::collections::HashMap;
 use std::fmt;
-use std::sync::atomic::{AtomicU8, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU8, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -24,7 +24,7 @@ use crate::broadcast::{Broadcast, IntoRooms, report};
 use crate::connection::{Connection, End};
 use crate::encoded::{Draft, Encoded};
 use crate::error::{AckError, EmitError};
-use crate::handler::{Context, EventTable, Handler, IntoReply, ListenerId, Table, run};
+use crate::handler::{Context, EventTable, Handler, IntoReply, ListenerId, Listeners, Table, run};
 use crate::handshake::Handshake;
 use crate::id::SocketId;
 use crate::namespace::{Namespace, NamespaceInner};
@@ -49,6 +49,8 @@ pub(crate) struct SocketInner {
     connection: Arc<Connection>,
     auth: Option<Arc<str>>,
     stage: AtomicU8,
+    /// It has, or had, listeners of its own.
+    has_listeners: AtomicBool,
     cold: Mutex<Option<Box<Cold>>>,
 }
 
@@ -82,6 +84,7 @@ impl SocketInner {
             connection: Arc::clone(connection),
             auth,
             stage: AtomicU8::new(stage::CONNECTING),
+            has_listeners: AtomicBool::new(false),
             cold: Mutex::new(None),
         })
     }
@@ -109,6 +112,12 @@ impl SocketInner {
     /// Reads what is there without making it.
     fn if_cold<R>(&self, f: impl FnOnce(&mut Cold) -> R) -> Option<R> {
         self.cold.locked().as_deref_mut().map(f)
+    }
+
+    fn listen(&self, add: impl FnOnce(&mut EventTable) -> ListenerId) -> ListenerId {
+        let id = self.cold(|cold| add(&mut cold.events));
+        self.has_listeners.store(true, Ordering::Relaxed);
+        id
     }
 
     fn advance(&self, from: u8, to: u8) -> bool {
@@ -174,8 +183,13 @@ impl SocketInner {
 
     pub(crate) fn handle_event(self: &Arc<Self>, table: &Table, packet: &Packet<'_>) {
         let Some(name) = packet.event_name() else { return };
-        let own = self.if_cold(|cold| cold.events.take_listeners(&name)).unwrap_or_default();
-        run::event(&table.events, own, self, &name, packet);
+        // Most sockets have no listeners of their own, and a lock for every event is not free.
+        let own = if self.has_listeners.load(Ordering::Relaxed) {
+            self.if_cold(|cold| cold.events.take_listeners(&name)).unwrap_or_default()
+        } else {
+            Listeners::default()
+        };
+        run::event(&table.events, &own, self, &name, packet);
     }
 
     pub(crate) fn handle_ack(&self, packet: &Packet<'_>) {
@@ -425,14 +439,12 @@ impl Socket {
 
     /// Emits through the returned operator are dropped when the transport is busy at that moment, for what is
     /// worthless when late. Of several in one go the first is sent. Node: `socket.volatile`.
-    #[must_use]
     pub fn volatile(&self) -> SocketOperator {
         self.operator().volatile()
     }
 
     /// Whether transports may compress what is emitted through the returned operator. Default: they may. Node:
     /// `socket.compress()`.
-    #[must_use]
     pub fn compress(&self, compress: bool) -> SocketOperator {
         self.operator().compress(compress)
     }
@@ -461,7 +473,6 @@ impl Socket {
     }
 
     /// Sets how long an acknowledgement is awaited. Node: `socket.timeout()`.
-    #[must_use]
     pub fn timeout(&self, timeout: Duration) -> SocketOperator {
         self.operator().timeout(timeout)
     }
@@ -592,7 +603,7 @@ impl Socket {
         H: Handler<A>,
         H::Output: IntoReply,
     {
-        self.0.cold(|cold| cold.events.add(event.into(), handler))
+        self.0.listen(|events| events.add(event.into(), handler))
     }
 
     /// Calls `handler` for the next event `event` only.
@@ -601,7 +612,7 @@ impl Socket {
         H: Handler<A>,
         H::Output: IntoReply,
     {
-        self.0.cold(|cold| cold.events.add_once(event.into(), handler))
+        self.0.listen(|events| events.add_once(event.into(), handler))
     }
 
     /// Removes all of this socket's own listeners of `event`.
@@ -630,7 +641,7 @@ impl Socket {
         H: Handler<A>,
         H::Output: IntoReply,
     {
-        self.0.cold(|cold| cold.events.add_any(handler))
+        self.0.listen(|events| events.add_any(handler))
     }
 
     /// Calls `listener` with the name and arguments of every event that is sent to this socket, broadcasts

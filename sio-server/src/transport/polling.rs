@@ -289,10 +289,10 @@ impl Drop for Posting<'_> {
         }
         // A WebSocket that took over meanwhile waits for this POST to be handled.
         self.connection.with_outbox(|outbox| {
-            if outbox.channel == Channel::WebSocket {
-                if let Some(waker) = &outbox.waker {
-                    waker.wake_by_ref();
-                }
+            if outbox.channel == Channel::WebSocket
+                && let Some(waker) = &outbox.waker
+            {
+                waker.wake_by_ref();
             }
         });
     }
