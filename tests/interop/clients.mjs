@@ -2,6 +2,8 @@
 import { createRequire } from "node:module";
 import { jsDriver } from "./drivers/js.mjs";
 import { FEATURES } from "./features.mjs";
+import { HTTP_CASES } from "./raw/http.mjs";
+import { WS_CASES } from "./raw/ws.mjs";
 
 const require = createRequire(import.meta.url);
 const version = (name) => require(`${name}/package.json`).version;
@@ -45,4 +47,6 @@ export const CLIENTS = {
   js2: js(2, 3, {}),
   js3: js(3, 4, { msgpack: true }),
   js4: js(4, 4, { msgpack: true, recovery: true }),
+  "raw-http": { label: "raw HTTP", eio: 4, transports: [""], features: HTTP_CASES },
+  "raw-ws": { label: "raw WebSocket", eio: 4, transports: [""], features: WS_CASES },
 };

@@ -101,7 +101,10 @@ function onConnection(socket) {
     const event = Array.isArray(packet) ? packet[0] : undefined;
     next(event === "forbidden" ? new Error("event refused") : undefined);
   });
-  socket.on("error", (error) => socket.emit("refused", error.message));
+  // Node also reports packets that cannot be read here, just before it closes the connection.
+  socket.on("error", ({ message }) => {
+    if (message === "event refused") socket.emit("refused", message);
+  });
 
   // messages and acknowledgements
   socket.on("echo", (...args) => socket.emit("echo", ...args));
