@@ -53,7 +53,7 @@ for (const signal of ["SIGINT", "SIGTERM"]) process.on(signal, () => process.exi
 
 /** Why a client cannot run at all with these flags, or undefined. */
 function unavailable(info) {
-  if (flags.server === "node2" && info.eio !== 3) return "socket.io 2 does not know this protocol";
+  if (flags.server === "node2" && !info.legacy) return "not for socket.io 2";
   return info.unavailable?.(flags);
 }
 

@@ -6,7 +6,7 @@ import { Difference, Skip, within } from "./lib/check.mjs";
 import { Client } from "./lib/client.mjs";
 import { Servers } from "./lib/server.mjs";
 
-const BOUND = 15_000;
+const BOUND = 30_000;
 
 const options = JSON.parse(process.argv[2]);
 const info = CLIENTS[options.client];
@@ -41,7 +41,7 @@ async function run({ transport, feature }) {
     stray = (error) => reject(new Error(`uncaught: ${error?.stack ?? error}`));
   });
   uncaught.catch(() => {});
-  if (info.driver) client ??= await Client.start(await info.driver);
+  if (info.driver) client ??= await Client.start(info.driver(options, servers));
   const t = new Case({ client, info, transport, servers, options });
   let difference;
   try {

@@ -1,10 +1,10 @@
 // Runs socket.io-client (any major version) for the suite. Used in Node and, as plain text, inside the browser page:
 // so it imports nothing and uses nothing that only one of them has.
 //
-// `io` is the library, `major` its major version, `send(message)` hands an event to the suite, `toBinary` and
-// `fromBinary` convert between base64 and what the platform calls binary data (`fromBinary` returns undefined for
-// anything else), `parsers` maps names to parsers.
-export function createCore({ io, major, send, toBinary, fromBinary, parsers }) {
+// `library(parser)` returns the library to use with that parser (or with the default one) and options it needs, `major`
+// is its major version, `send(message)` hands an event to the suite, `toBinary` and `fromBinary` convert between base64
+// and what the platform calls binary data (`fromBinary` returns undefined for anything else).
+export function createCore({ library, major, send, toBinary, fromBinary }) {
   const oldProtocol = major < 3;
   const open = new Map();
 
@@ -30,7 +30,9 @@ export function createCore({ io, major, send, toBinary, fromBinary, parsers }) {
 
   function openConnection(command) {
     const { conn, url, nsps, transport, auth, query, headers, parser, reconnect, base64, listen, answer } = command;
+    const { io, ...special } = library(parser);
     const options = {
+      ...special,
       autoConnect: false,
       transports: { polling: ["polling"], websocket: ["websocket"], upgrade: ["polling", "websocket"] }[transport],
       upgrade: true,
@@ -43,7 +45,6 @@ export function createCore({ io, major, send, toBinary, fromBinary, parsers }) {
     };
     if (query) options.query = { ...query };
     if (headers) options.extraHeaders = headers;
-    if (parser) options.parser = parsers[parser];
     if (base64) options.forceBase64 = true;
     const manager = new io.Manager(url, options);
     const sockets = new Map();

@@ -7,7 +7,7 @@ const require = createRequire(import.meta.url);
 export const jsDriver = (major) => async (onMessage) => {
   const io = require(`socket.io-client-${major}`);
   const run = createCore({
-    io,
+    library: (parser) => (parser === "msgpack" ? { io, parser: require("socket.io-msgpack-parser") } : { io }),
     major,
     send: onMessage,
     toBinary: (text) => Buffer.from(text, "base64"),
@@ -16,7 +16,6 @@ export const jsDriver = (major) => async (onMessage) => {
       if (value instanceof ArrayBuffer) return Buffer.from(value).toString("base64");
       return undefined;
     },
-    parsers: { msgpack: require("socket.io-msgpack-parser") },
   });
   return { run, stop: async () => {} };
 };

@@ -89,7 +89,8 @@ export class Server {
 export class Servers {
   #options;
   #running = new Map();
-  deaths = [];
+  /** variables that all servers get on top of those of their configuration */
+  variables = {};
 
   constructor(options) {
     this.#options = options;
@@ -98,7 +99,7 @@ export class Servers {
   async get(name) {
     const known = await this.#running.get(name);
     if (known && !known.ended) return known;
-    const started = Server.start(this.#options, INSTANCES[name]);
+    const started = this.fresh(name);
     started.catch(() => this.#running.delete(name));
     this.#running.set(name, started);
     return started;
@@ -106,7 +107,7 @@ export class Servers {
 
   /** One that belongs to a single case. */
   fresh(name) {
-    return Server.start(this.#options, INSTANCES[name]);
+    return Server.start(this.#options, { ...INSTANCES[name], ...this.variables });
   }
 
   /** Servers that ended by themselves since the last call, as text. */
