@@ -9,6 +9,7 @@ import { FEATURES } from "./features.mjs";
 import { ENGINE_CASES } from "./raw/engine.mjs";
 import { HTTP_CASES } from "./raw/http.mjs";
 import { WS_CASES } from "./raw/ws.mjs";
+import { RUST_FEATURES } from "./rust-features.mjs";
 
 const require = createRequire(import.meta.url);
 const version = (name) => require(`${name}/package.json`).version;
@@ -133,6 +134,16 @@ export const CLIENTS = {
       ].includes(name),
     ),
   ),
+  rust: {
+    label: "rust_socketio 0.6.0",
+    eio: 4,
+    transports: ALL,
+    reasons: { ...JS_REASONS },
+    caps: { namespaces: true, headers: true },
+    driver: ({ rustClient }) => lineDriver(rustClient, []),
+    features: RUST_FEATURES,
+    unavailable: ({ "rust-client": program }) => (program ? undefined : "needs --rust-client PATH, two minutes of build"),
+  },
   engine3: engine(3, 3),
   engine6: engine(6, 4),
   "raw-http": { label: "raw HTTP", eio: 4, transports: [""], features: HTTP_CASES },
