@@ -107,7 +107,14 @@ export const CLIENTS = {
     eio: 4,
     transports: ALL,
     reasons: JS_REASONS,
-    caps: { ...JS_CAPS, headers: "http", msgpack: true, recovery: true },
+    caps: {
+      ...JS_CAPS,
+      headers: "http",
+      msgpack: true,
+      recovery: true,
+      /** each message crosses two process boundaries on its way to the suite */
+      slow: true,
+    },
     driver: browserDriver,
     features: FEATURES,
     unavailable: ({ chromium }) => (existsSync(chromium) ? undefined : `no browser at ${chromium} (--chromium PATH)`),

@@ -41,6 +41,48 @@ function nested() {
   ];
 }
 
+/**
+ * Numbered messages both ways every `ms` milliseconds; the upgrade has to wait for that many POST requests, of which two
+ * are for CONNECT and `stream-start`.
+ */
+async function upgradeMidStream(t, posts, ms) {
+  const proxy = await t.proxy("main");
+  proxy.holdUpgradeUntilPosts(posts);
+  const socket = await t.open({ url: proxy.url, listen: ["down"] });
+  await socket.emit("stream-start", ms);
+  const down = [];
+  let up = 0;
+  let upgradedAt;
+  const upgraded = socket.next(":upgrade").then(() => {
+    upgradedAt = { up, down: down.length + socket.queued("down").length };
+  });
+  const send = () => {
+    const i = up++;
+    return i % 2 ? socket.emit("up", i, fourBytes(i)) : socket.emit("up", i);
+  };
+  const sender = setInterval(send, ms);
+  t.defer(() => clearInterval(sender));
+  const receive = async () => {
+    const i = down.length;
+    down.push(await socket.next("down"));
+    t.equal(down[i], i % 2 ? [i, fourBytes(i)] : [i], `message ${i} from the server`);
+  };
+  await upgraded;
+  while (down.length < upgradedAt.down + 30 || up < upgradedAt.up + 30) await receive();
+  clearInterval(sender);
+  const total = await socket.ask("stream-stop");
+  while (down.length < total) await receive();
+  const report = await socket.ask("up-report");
+  socket.nothing("down");
+  t.equal(report.seen, [...Array(up).keys()], "numbers at the server");
+  t.equal(report.wrongBinary, 0, "wrong binary messages at the server");
+  t.ok(report.transports.polling > 0, "no message went through polling");
+  t.ok(report.transports.websocket > 0, "no message went through the WebSocket");
+  t.ok(upgradedAt.down > 0, "no message came through polling");
+  t.equal((await socket.ask("whoami")).transport, "websocket", "transport");
+  await socket.close();
+}
+
 export const FEATURES = [
   {
     name: "connect",
@@ -374,36 +416,9 @@ export const FEATURES = [
     transports: ["upgrade"],
     needs: ["midstream"],
     async run(t) {
-      const proxy = await t.proxy("main");
-      proxy.holdUpgradeUntilPosts(6);
-      const socket = await t.open({ url: proxy.url, listen: ["down"] });
-      await socket.emit("stream-start", 3);
-      const down = [];
-      let up = 0;
-      let upgradedAt;
-      const upgraded = socket.next(":upgrade").then(() => {
-        upgradedAt = { up, down: down.length + socket.queued("down").length };
-      });
-      const send = () => {
-        const i = up++;
-        return i % 2 ? socket.emit("up", i, fourBytes(i)) : socket.emit("up", i);
-      };
-      const sender = setInterval(send, 3);
-      t.defer(() => clearInterval(sender));
-      await upgraded;
-      while (down.length < upgradedAt.down + 30 || up < upgradedAt.up + 30) down.push(await socket.next("down"));
-      clearInterval(sender);
-      const total = await socket.ask("stream-stop");
-      while (down.length < total) down.push(await socket.next("down"));
-      const report = await socket.ask("up-report");
-      t.equal(down, Array.from({ length: total }, (_, i) => (i % 2 ? [i, fourBytes(i)] : [i])), "numbers at the client");
-      socket.nothing("down");
-      t.equal(report.seen, [...Array(up).keys()], "numbers at the server");
-      t.equal(report.wrongBinary, 0, "wrong binary messages at the server");
-      t.ok(report.transports.polling > 0, "no message went through polling");
-      t.ok(report.transports.websocket > 0, "no message went through the WebSocket");
-      t.ok(upgradedAt.down > 0, "no message came through polling");
-      t.equal((await socket.ask("whoami")).transport, "websocket", "transport");
+      // Several times, in different rhythms: what gets lost depends on what is under way at the moment of the switch.
+      const rhythms = [[6, 3], [4, 2], [5, 1], [8, 1], [12, 2]];
+      for (const [posts, ms] of rhythms.slice(0, t.caps.slow ? 2 : 5)) await upgradeMidStream(t, posts, ms);
     },
   },
   {

@@ -83,7 +83,11 @@ class Socket {
       if (!this.#waiting.has(name)) this.#waiting.set(name, []);
       this.#waiting.get(name).push(resolve);
     });
-    return within(bound, arrival, `event ${name} in ${this.nsp}`);
+    return within(bound, arrival, `event ${name} in ${this.nsp}`).catch((difference) => {
+      // Often the reason why nothing comes.
+      const [ended] = this.queued(":disconnect");
+      throw ended ? new Difference(`${difference.message} (disconnected: ${show(ended[0])})`) : difference;
+    });
   }
 
   /** What arrived of this name and was not asked for. */

@@ -117,9 +117,9 @@ export const ENGINE_CASES = [
     name: "upgrade with messages under way",
     transports: ["upgrade"],
     async run(t) {
-      // The upgrade waits for the POST that carries the first messages.
+      // The upgrade waits for the POST that carries the first numbered messages; CONNECT and the first message precede it.
       const proxy = await t.proxy("main");
-      proxy.holdUpgradeUntilPosts(t.eio === 4 ? 2 : 1);
+      proxy.holdUpgradeUntilPosts(t.eio === 4 ? 3 : 2);
       const engine = await (await Engine.open(t, { url: proxy.url })).connect(t);
       engine.send('2["burst",40]');
       let sent = 0;
