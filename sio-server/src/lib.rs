@@ -85,7 +85,7 @@ pub use server::Server;
 pub use service::{Layer, Layered, Listening, ResponseBody, Service};
 /// The wire formats, for parsers and values of one's own.
 pub use sio_protocol as protocol;
-pub use sio_protocol::socketio::Value;
+pub use sio_protocol::socketio::{Value, Values};
 pub use socket::acks::{AckFuture, AckResult, AckSink};
 pub use socket::remote::RemoteSocket;
 pub use socket::{Socket, WithTimeout};

@@ -303,6 +303,10 @@ impl<'a> Deserializer<'a> for Arguments<'a> {
         name: &'static str,
         visitor: V,
     ) -> Result<V::Value, ArgsError> {
+        if name == super::values::ALL {
+            let mut reader = Reader::new(self.0.array, self.0.first, self.0.attachments);
+            return visitor.visit_seq(All { reader: &mut reader, index: 0 });
+        }
         if name != super::reader::RAW_VALUE {
             // A wrapper around a tuple still stands for several arguments.
             return visitor.visit_newtype_struct(self);
@@ -399,6 +403,25 @@ impl<'de, T: DeserializeSeed<'de>> DeserializeSeed<'de> for Present<'_, T> {
             Some(seed) => seed.deserialize(deserializer),
             None => Err(D::Error::custom("asked twice")),
         }
+    }
+}
+
+/// Gives the arguments one by one, as many as there are.
+struct All<'c, 'de> {
+    reader: &'c mut Reader<'de>,
+    index: usize,
+}
+
+impl<'de> SeqAccess<'de> for All<'_, 'de> {
+    type Error = ArgsError;
+
+    fn next_element_seed<T: DeserializeSeed<'de>>(&mut self, seed: T) -> Result<Option<T::Value>, ArgsError> {
+        let index = self.index;
+        if !self.reader.has_argument(index == 0)? {
+            return Ok(None);
+        }
+        self.index += 1;
+        seed.deserialize(&mut *self.reader).map(Some).map_err(|error| error.at(index))
     }
 }
 

@@ -16,6 +16,7 @@ mod header;
 mod packet;
 mod reader;
 mod value;
+mod values;
 mod writer;
 
 pub use args::{ArgsError, OwnedArgs, RawArgs, read_value};
@@ -24,4 +25,5 @@ pub use event::is_reserved_event;
 pub use header::{header_len_max, write_header, write_header_backwards};
 pub use packet::{Packet, PacketKind};
 pub use value::{Number, Value};
+pub use values::Values;
 pub use writer::{EncodeError, write_args, write_event, write_value};
