@@ -20,10 +20,13 @@ use crate::websocket::{MAX_HEADER, Opcode, PerMessageDeflate, frame_header, writ
 /// An immutable packet, ready to be written to any transport.
 #[derive(Debug)]
 pub(crate) struct Encoded {
-    /// The WebSocket frame of the text message, or empty when the packet has none (MessagePack parser).
+    /// The WebSocket frame of the text message, or empty when the packet has none (MessagePack parser). For a client
+    /// that asked for base64, the frames of the binary messages follow.
     frame: Box<[u8]>,
     /// Where the Engine.IO packet (`4...`) starts in `frame`.
     payload_at: usize,
+    /// Where it ends.
+    payload_end: usize,
     binaries: Box<[Binary]>,
     /// Transports may compress it.
     compress: bool,
@@ -88,6 +91,7 @@ impl Encoded {
         Self {
             frame: buf[frame_at..].into(),
             payload_at: start - frame_at,
+            payload_end: buf.len() - frame_at,
             binaries: attachments.into_iter().map(Binary::new).collect(),
             compress: true,
             deflated: OnceLock::new(),
@@ -116,6 +120,7 @@ impl Encoded {
             None => Self {
                 frame: Box::default(),
                 payload_at: 0,
+                payload_end: 0,
                 binaries: binaries.into_iter().map(Binary::new).collect(),
                 compress: true,
                 deflated: OnceLock::new(),
@@ -173,13 +178,14 @@ impl Encoded {
 
     /// Bytes on a WebSocket; what a queue counts.
     pub(crate) fn wire_len(&self, revision: Revision) -> usize {
-        let binaries: usize = self.binaries.iter().map(|b| b.header(revision).len() + b.data.len()).sum();
+        let frames = self.binary_frames();
+        let binaries: usize = frames.iter().map(|b| b.header(revision).len() + b.data.len()).sum();
         self.frame.len() + binaries
     }
 
     /// The bytes on a WebSocket, in order, as slices to be written together.
     pub(crate) fn slices(&self, revision: Revision) -> impl Iterator<Item = &[u8]> {
-        let binaries = self.binaries.iter().flat_map(move |b| [b.header(revision), &b.data[..]]);
+        let binaries = self.binary_frames().iter().flat_map(move |b| [b.header(revision), &b.data[..]]);
         std::iter::once(&self.frame[..]).chain(binaries).filter(|slice| !slice.is_empty())
     }
 
@@ -298,3 +304,45 @@ const MESSAGE: u8 = b'4';
 const V3_MESSAGE: u8 = 4;
 /// The largest working buffer a thread keeps: one large emit must not be remembered for ever.
 const SPARE_CAPACITY: usize = 64 * 1024;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn messages(encoded: &Encoded) -> Vec<String> {
+        let shown = encoded.messages().map(|message| match message {
+            Message::Text(text) => text.to_owned(),
+            Message::Binary(bytes) => format!("{bytes:?}"),
+        });
+        shown.collect()
+    }
+
+    fn wire(encoded: &Encoded, revision: Revision) -> Vec<u8> {
+        let wire = encoded.slices(revision).collect::<Vec<_>>().concat();
+        assert_eq!(wire.len(), encoded.wire_len(revision));
+        wire
+    }
+
+    #[test]
+    fn base64_frames_are_for_websockets_alone() {
+        let packet = Packet::event("/", None, r#"["e",{}]"#, vec![Bytes::from_static(&[1, 2])]);
+        let encoded = Encoded::new(&packet, None);
+        let attachments: [(_, &[u8]); 2] =
+            [(Revision::V3, b"\x81\x06b4AQI="), (Revision::V4, b"\x81\x05bAQI=")];
+        for (revision, attachment) in attachments {
+            let base64 = encoded.to_base64(revision);
+            assert_eq!(wire(&base64, revision), [b"\x81\x0c451-[\"e\",{}]", attachment].concat());
+            assert_eq!(messages(&base64), messages(&encoded));
+        }
+        assert_eq!(messages(&encoded), [r#"51-["e",{}]"#, "[1, 2]"]);
+        assert_eq!(wire(&encoded, Revision::V4), b"\x81\x0c451-[\"e\",{}]\x82\x02\x01\x02");
+    }
+
+    #[test]
+    fn a_packet_without_text_is_binary_alone() {
+        let encoded = Encoded::from_frames(vec![Frame::Binary(Bytes::from_static(&[7]))]);
+        assert_eq!(messages(&encoded), ["[7]"]);
+        assert_eq!(messages(&encoded.to_base64(Revision::V4)), ["[7]"]);
+        assert_eq!(wire(&encoded.to_base64(Revision::V4), Revision::V4), b"\x81\x05bBw==");
+    }
+}
