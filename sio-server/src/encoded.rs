@@ -20,13 +20,10 @@ use crate::websocket::{MAX_HEADER, Opcode, PerMessageDeflate, frame_header, writ
 /// An immutable packet, ready to be written to any transport.
 #[derive(Debug)]
 pub(crate) struct Encoded {
-    /// The WebSocket frame of the text message, or empty when the packet has none (MessagePack parser). For a client
-    /// that asked for base64, the frames of the binary messages follow.
+    /// The WebSocket frame of the text message, or empty when the packet has none (MessagePack parser).
     frame: Box<[u8]>,
     /// Where the Engine.IO packet (`4...`) starts in `frame`.
     payload_at: usize,
-    /// Where it ends.
-    payload_end: usize,
     binaries: Box<[Binary]>,
     /// Transports may compress it.
     compress: bool,
@@ -91,7 +88,6 @@ impl Encoded {
         Self {
             frame: buf[frame_at..].into(),
             payload_at: start - frame_at,
-            payload_end: buf.len() - frame_at,
             binaries: attachments.into_iter().map(Binary::new).collect(),
             compress: true,
             deflated: OnceLock::new(),
@@ -120,7 +116,6 @@ impl Encoded {
             None => Self {
                 frame: Box::default(),
                 payload_at: 0,
-                payload_end: 0,
                 binaries: binaries.into_iter().map(Binary::new).collect(),
                 compress: true,
                 deflated: OnceLock::new(),
@@ -178,14 +173,13 @@ impl Encoded {
 
     /// Bytes on a WebSocket; what a queue counts.
     pub(crate) fn wire_len(&self, revision: Revision) -> usize {
-        let frames = self.binary_frames();
-        let binaries: usize = frames.iter().map(|b| b.header(revision).len() + b.data.len()).sum();
+        let binaries: usize = self.binaries.iter().map(|b| b.header(revision).len() + b.data.len()).sum();
         self.frame.len() + binaries
     }
 
     /// The bytes on a WebSocket, in order, as slices to be written together.
     pub(crate) fn slices(&self, revision: Revision) -> impl Iterator<Item = &[u8]> {
-        let binaries = self.binary_frames().iter().flat_map(move |b| [b.header(revision), &b.data[..]]);
+        let binaries = self.binaries.iter().flat_map(move |b| [b.header(revision), &b.data[..]]);
         std::iter::once(&self.frame[..]).chain(binaries).filter(|slice| !slice.is_empty())
     }
 
@@ -309,40 +303,50 @@ const SPARE_CAPACITY: usize = 64 * 1024;
 mod tests {
     use super::*;
 
-    fn messages(encoded: &Encoded) -> Vec<String> {
-        let shown = encoded.messages().map(|message| match message {
-            Message::Text(text) => text.to_owned(),
-            Message::Binary(bytes) => format!("{bytes:?}"),
-        });
-        shown.collect()
-    }
-
     fn wire(encoded: &Encoded, revision: Revision) -> Vec<u8> {
         let wire = encoded.slices(revision).collect::<Vec<_>>().concat();
         assert_eq!(wire.len(), encoded.wire_len(revision));
         wire
     }
 
-    #[test]
-    fn base64_frames_are_for_websockets_alone() {
-        let packet = Packet::event("/", None, r#"["e",{}]"#, vec![Bytes::from_static(&[1, 2])]);
-        let encoded = Encoded::new(&packet, None);
-        let attachments: [(_, &[u8]); 2] =
-            [(Revision::V3, b"\x81\x06b4AQI="), (Revision::V4, b"\x81\x05bAQI=")];
-        for (revision, attachment) in attachments {
-            let base64 = encoded.to_base64(revision);
-            assert_eq!(wire(&base64, revision), [b"\x81\x0c451-[\"e\",{}]", attachment].concat());
-            assert_eq!(messages(&base64), messages(&encoded));
-        }
-        assert_eq!(messages(&encoded), [r#"51-["e",{}]"#, "[1, 2]"]);
-        assert_eq!(wire(&encoded, Revision::V4), b"\x81\x0c451-[\"e\",{}]\x82\x02\x01\x02");
+    fn with_attachment() -> Encoded {
+        Encoded::new(&Packet::event("/", None, r#"["e",{}]"#, vec![Bytes::from_static(&[1, 2])]), None)
     }
 
     #[test]
-    fn a_packet_without_text_is_binary_alone() {
-        let encoded = Encoded::from_frames(vec![Frame::Binary(Bytes::from_static(&[7]))]);
-        assert_eq!(messages(&encoded), ["[7]"]);
-        assert_eq!(messages(&encoded.to_base64(Revision::V4)), ["[7]"]);
-        assert_eq!(wire(&encoded.to_base64(Revision::V4), Revision::V4), b"\x81\x05bBw==");
+    fn revision_3_counts_the_type_byte_of_a_binary_message() {
+        let text = b"\x81\x0c451-[\"e\",{}]";
+        assert_eq!(wire(&with_attachment(), Revision::V4), [&text[..], b"\x82\x02\x01\x02"].concat());
+        assert_eq!(wire(&with_attachment(), Revision::V3), [&text[..], b"\x82\x03\x04\x01\x02"].concat());
+    }
+
+    #[test]
+    fn base64_is_a_text_message_with_a_type_digit_in_revision_3_only() {
+        let text = b"\x81\x0c451-[\"e\",{}]";
+        let v4 = with_attachment().to_base64(Revision::V4);
+        assert_eq!(wire(&v4, Revision::V4), [&text[..], b"\x81\x05bAQI="].concat());
+        let v3 = with_attachment().to_base64(Revision::V3);
+        assert_eq!(wire(&v3, Revision::V3), [&text[..], b"\x81\x06b4AQI="].concat());
+    }
+
+    #[test]
+    fn a_poll_gets_the_same_messages_without_frames() {
+        let encoded = with_attachment();
+        let mut messages = encoded.messages();
+        assert!(matches!(messages.next(), Some(Message::Text(r#"51-["e",{}]"#))));
+        assert!(matches!(messages.next(), Some(Message::Binary(&[1, 2]))));
+        assert!(messages.next().is_none());
+    }
+
+    #[test]
+    fn a_draft_and_a_packet_give_the_same_bytes() {
+        let args = ("é", 1.0, [true; 3]);
+        for (nsp, id) in [("/", None), ("/chat", Some(12))] {
+            let draft = Draft::event(nsp, "say", &args).unwrap();
+            let packet = Encoded::new(&draft.packet(nsp, id), None);
+            let mut again = Draft::event(nsp, "say", &args).unwrap();
+            assert_eq!(again.frame(nsp, id), wire(&packet, Revision::V4));
+            assert_eq!(wire(&draft.encode(nsp, id), Revision::V4), wire(&packet, Revision::V4));
+        }
     }
 }
