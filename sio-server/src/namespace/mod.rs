@@ -40,6 +40,8 @@ pub(crate) struct NamespaceInner {
     wants_room_events: AtomicBool,
     parent: Option<Arc<Self>>,
     is_parent: bool,
+    /// Sockets that exist or are being connected.
+    users: AtomicUsize,
 }
 
 impl NamespaceInner {
@@ -69,6 +71,7 @@ impl NamespaceInner {
             wants_room_events: AtomicBool::new(false),
             parent,
             is_parent,
+            users: AtomicUsize::new(0),
         });
         // A parent has no sockets of its own.
         if !is_parent {
@@ -94,6 +97,24 @@ impl NamespaceInner {
 
     pub(crate) fn is_child_of(&self, parent: &Arc<Self>) -> bool {
         self.parent.as_ref().is_some_and(|own| Arc::ptr_eq(own, parent))
+    }
+
+    /// A socket is about to be made for it.
+    pub(crate) fn join_begins(&self) {
+        self.users.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// A socket of it no longer exists.
+    pub(crate) fn socket_dropped(&self) {
+        if self.users.fetch_sub(1, Ordering::AcqRel) == 1 && self.parent.is_some() {
+            if let Some(server) = self.server() {
+                server.remove_unused(&self.path);
+            }
+        }
+    }
+
+    pub(crate) fn is_unused_child(&self) -> bool {
+        self.parent.is_some() && self.users.load(Ordering::Acquire) == 0
     }
 
     pub(crate) fn adapter(&self) -> &Arc<dyn Adapter> {

@@ -335,6 +335,12 @@ impl SocketInner {
     }
 }
 
+impl Drop for SocketInner {
+    fn drop(&mut self) {
+        self.namespace.socket_dropped();
+    }
+}
+
 impl Member for Arc<SocketInner> {
     fn id(&self) -> &str {
         self.id.as_str()

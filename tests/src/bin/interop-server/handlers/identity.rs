@@ -15,7 +15,8 @@ pub(crate) fn add(namespace: &Namespace) {
             })
         })
         .on("handshake", async |handshake: Handshake| {
-            let query = handshake.query_pairs().into_iter().filter(|(key, _)| !HIDDEN.contains(&key.as_str()));
+            let query =
+                handshake.query_pairs().into_iter().filter(|(key, _)| !HIDDEN.contains(&key.as_str()));
             Reply(Seen {
                 auth: handshake.auth().unwrap_or_default(),
                 query: Value::from(query.map(|(key, value)| (key, value.into())).collect::<Vec<_>>()),
