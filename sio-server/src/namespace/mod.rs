@@ -106,10 +106,11 @@ impl NamespaceInner {
 
     /// A socket of it no longer exists.
     pub(crate) fn socket_dropped(&self) {
-        if self.users.fetch_sub(1, Ordering::AcqRel) == 1 && self.parent.is_some() {
-            if let Some(server) = self.server() {
-                server.remove_unused(&self.path);
-            }
+        if self.users.fetch_sub(1, Ordering::AcqRel) == 1
+            && self.parent.is_some()
+            && let Some(server) = self.server()
+        {
+            server.remove_unused(&self.path);
         }
     }
 
