@@ -13,7 +13,7 @@ use bytes::Bytes;
 use http::header::HeaderMap;
 use http::{Method, Request, Response, StatusCode};
 use http_body_util::Either;
-use hyper_util::rt::TokioIo;
+use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::net::{TcpListener, ToSocketAddrs};
 use tokio::task::JoinHandle;
 
@@ -317,5 +317,7 @@ where
     });
 }
 
+/// How long the head of a request may take, and a kept connection may stay without one.
+const HEADER_READ_TIMEOUT: std::time::Duration = std::time::Duration::from_secs(60);
 /// Between two tries to accept when the system refuses.
 const ACCEPT_PAUSE: std::time::Duration = std::time::Duration::from_millis(50);
