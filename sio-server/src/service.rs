@@ -298,6 +298,9 @@ where
         service.call(request)
     });
     let connection = hyper::server::conn::http1::Builder::new()
+        // A client that does not finish its request's head must not hold a connection for ever.
+        .timer(TokioTimer::new())
+        .header_read_timeout(HEADER_READ_TIMEOUT)
         .serve_connection(TokioIo::new(stream), service)
         .with_upgrades();
     let shared = Arc::clone(shared);
