@@ -25,7 +25,7 @@ pub(crate) fn add(namespace: &Namespace) {
         })
         .on("volatile", async |socket: Socket, Args(args): Args<Values>| {
             if let Some((event, args)) = split(args) {
-                socket.emit_volatile(&event, &args);
+                socket.volatile().emit(&event, &args);
             }
         })
         // There are no event middlewares: a handler refuses as well.
