@@ -568,7 +568,7 @@ export const FEATURES = [
     async run(t) {
       const socket = await t.open({ server: "short", upgraded: true });
       // Longer than an interval and a timeout together, twice: without heartbeats either side would have given up.
-      await sleep(2_100);
+      await sleep(2_800);
       socket.nothing(":disconnect");
       t.equal((await socket.ask("whoami")).id, socket.id, "id");
     },

@@ -87,11 +87,14 @@ function runClient(name) {
     const timer = setTimeout(() => end(child), CLIENT_BOUND);
     child.on("message", ({ plan: known, result }) => {
       if (known) plan = known;
-      if (result) results.set(result.index, result);
+      if (!result) return;
+      results.set(result.index, result);
+      if (!result.ok) console.error(`${info.label}: ${plan[result.index].transport} ${plan[result.index].feature}: FAIL`);
     });
+    // What it started goes with it, whatever pipes that still holds.
+    child.on("exit", () => end(child));
     child.on("close", (code, signal) => {
       clearTimeout(timer);
-      end(child);
       const died = `the worker ended early (${signal ?? code}) ${errors.trim().slice(-300)}`;
       if (plan.length === 0 && (code !== 0 || signal)) {
         plan = [{ transport: "", feature: "start" }];

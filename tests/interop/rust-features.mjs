@@ -119,7 +119,7 @@ export const RUST_FEATURES = [
         },
         () => {},
       );
-      await new Promise((resolve) => setTimeout(resolve, 2_100));
+      await new Promise((resolve) => setTimeout(resolve, 2_800));
       t.equal(ended, undefined, "end at the server");
       t.equal(await socket.call("ack", "alive"), ["alive"], "ack");
     },

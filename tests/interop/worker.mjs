@@ -41,7 +41,7 @@ async function run({ transport, feature }) {
     stray = (error) => reject(new Error(`uncaught: ${error?.stack ?? error}`));
   });
   uncaught.catch(() => {});
-  if (info.driver) client ??= await Client.start(info.driver(options, servers));
+  if (info.driver) client ??= await within(BOUND, Client.start(info.driver(options, servers)), "start of the client");
   const t = new Case({ client, info, transport, servers, options });
   let difference;
   try {

@@ -11,14 +11,12 @@ const here = fileURLToPath(new URL("..", import.meta.url));
 export const INSTANCES = {
   main: {},
   msgpack: { PARSER: "msgpack" },
-  /** everything that takes time is short, and the message limit is the usual one */
-  short: {
-    PING_INTERVAL: "400",
-    PING_TIMEOUT: "600",
-    UPGRADE_TIMEOUT: "400",
-    CONNECT_TIMEOUT: "500",
-    MAX_HTTP_BUFFER_SIZE: "1000000",
-  },
+  /** a heartbeat that can be waited for */
+  short: { PING_INTERVAL: "500", PING_TIMEOUT: "800" },
+  /** for the few cases that are about being too slow; a client under load is too slow at any time */
+  impatient: { CONNECT_TIMEOUT: "500", UPGRADE_TIMEOUT: "500" },
+  /** the usual limit on messages */
+  limited: { MAX_HTTP_BUFFER_SIZE: "1000000" },
   recovery: { RECOVERY: "60000" },
   noeio3: { ALLOW_EIO3: "0" },
   cors: { CORS_ORIGIN: "http://origin.test" },
