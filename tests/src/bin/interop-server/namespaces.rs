@@ -59,6 +59,7 @@ fn welcome(io: &Server) -> Namespace {
     let namespace = io.of("/welcome");
     namespace
         .middleware(async |socket: Socket| {
+            // why: the contract asks for a middleware that takes this long.
             tokio::time::sleep(Duration::from_millis(50)).await;
             Steps::of(&socket).note("first");
             Ok(())
