@@ -92,6 +92,12 @@ pub use socket::remote::RemoteSocket;
 pub use socket::{Socket, SocketOperator};
 pub use websocket::PerMessageDeflate;
 
+/// The example of the project's front page compiles.
+#[cfg(doctest)]
+#[doc = include_str!("../../README.md")]
+#[derive(Debug)]
+pub struct Readme;
+
 #[cfg(fuzzing)]
 pub mod fuzzing {
     //! What the fuzz targets may reach. Not part of the API.

@@ -346,3 +346,15 @@ const READS_PER_TURN: usize = 8;
 /// One buffer for all connections of a thread: large enough that a 64 kB message needs two reads, and never held
 /// by an idle connection.
 const READ_BUFFER: usize = 64 * 1024;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_task_of_an_idle_connection_fits_the_smallest_cell() {
+        // tokio puts a task into a cell of 256 bytes as long as its future stays below about 150; the next size is
+        // 384.
+        assert!(size_of::<TcpDriver>() <= 128, "{} bytes", size_of::<TcpDriver>());
+    }
+}
