@@ -1,7 +1,7 @@
 //! Bounds on what a packet from the peer may make the decoder hold in memory.
 //!
-//! The size of one message is bounded below, by Engine.IO (`maxPayload`); these bounds concern what several
-//! messages add up to, and what a small message could be blown up to.
+//! Engine.IO bounds the size of one message from a client (`maxPayload`); these bounds concern what several
+//! messages add up to, what a small message could be blown up to, and what comes from other nodes.
 
 /// Bounds what a decoder accepts. A packet beyond a limit is [`Malformed`](crate::Malformed).
 ///
@@ -25,6 +25,11 @@ pub struct Limits {
     /// How deep arrays and maps may be nested. Default and maximum 127, which is what `serde_json`
     /// deserialises; a larger value counts as 127.
     pub max_json_depth: usize,
+    /// The bytes of one message from another node of the cluster. Default 33,554,432 (32 MiB): unless it is
+    /// configured otherwise, Redis closes the connection of a subscriber for whom it has to hold more. What is
+    /// made of a message takes at most some 30 times its bytes, if it consists of nothing but empty names or
+    /// empty binary values; normally it takes about as much as the message.
+    pub max_cluster_message: usize,
     /// The bytes of a namespace, together with its query string. Default 4,096: clients of protocol revision
     /// 4 put their credentials there.
     pub max_namespace_length: usize,
@@ -42,6 +47,7 @@ impl Default for Limits {
         Self {
             max_attachment_bytes: 10_000_000,
             max_attachments: 10,
+            max_cluster_message: 33_554_432,
             max_inline_attachments: 1_000,
             max_json_depth: MAX_DEPTH,
             max_namespace_length: 4_096,

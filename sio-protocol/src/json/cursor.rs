@@ -8,7 +8,8 @@ use std::borrow::Cow;
 
 use super::number::Numeric;
 use super::scan::find_special;
-use super::validate::code_unit;
+use super::validate::{code_unit, value_end};
+use crate::error::Malformed;
 
 /// A position in JSON text.
 #[derive(Clone, Debug)]
@@ -115,6 +116,10 @@ impl<'a> Cursor<'a> {
 
     /// Reads a number.
     pub(crate) fn number(&mut self) -> Result<Numeric, Syntax> {
+        self.skip_number().map(Numeric::parse)
+    }
+
+    fn skip_number(&mut self) -> Result<&'a str, Syntax> {
         let start = self.at;
         let rest = self.text.as_bytes().get(start..).unwrap_or_default();
         let length = rest
@@ -125,7 +130,7 @@ impl<'a> Cursor<'a> {
             return Err(self.error());
         }
         self.at += length;
-        Ok(Numeric::parse(self.slice(start, self.at)))
+        Ok(self.slice(start, self.at))
     }
 
     /// Passes one value of any kind.
@@ -144,7 +149,7 @@ impl<'a> Cursor<'a> {
                 }
                 b',' | b':' if depth > 0 => self.at += 1,
                 b'-' | b'0'..=b'9' => {
-                    self.number()?;
+                    self.skip_number()?;
                 }
                 b't' => self.word("true")?,
                 b'f' => self.word("false")?,
@@ -155,6 +160,14 @@ impl<'a> Cursor<'a> {
                 return Ok(());
             }
         }
+    }
+
+    /// Passes one value and checks its syntax, which has not been done before. Gives its text.
+    pub(crate) fn check_value(&mut self, max_depth: usize) -> Result<&'a str, Malformed> {
+        self.peek();
+        let start = self.at;
+        self.at = value_end(self.text, start, max_depth)?;
+        Ok(self.slice(start, self.at))
     }
 
     /// Reads the placeholder of an attachment, if one stands here: its number.
@@ -222,6 +235,16 @@ impl<'a> Cursor<'a> {
 /// Says whether `text` holds a placeholder in the one form in which packets carry them.
 pub(crate) fn find_placeholder(text: &str) -> bool {
     text.contains(PLACEHOLDER)
+}
+
+/// Finds the placeholders in `text`, each with its offset and its number. A string cannot hold one: it would
+/// have to escape the quotes.
+pub(crate) fn placeholders(text: &str) -> impl Iterator<Item = (std::ops::Range<usize>, usize)> {
+    text.match_indices(PLACEHOLDER).filter_map(move |(at, _)| {
+        let mut cursor = Cursor::new(text, at);
+        let index = cursor.placeholder()?;
+        Some((at..cursor.at(), index))
+    })
 }
 
 /// How every placeholder starts; its number and a brace follow.

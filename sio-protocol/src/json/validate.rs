@@ -35,14 +35,7 @@ pub(crate) struct Verdict {
 
 /// Checks `text`, which must start with the value: white space is allowed everywhere but there.
 pub(crate) fn validate(text: &str, shape: Shape, max_depth: usize) -> Result<Verdict, Malformed> {
-    let mut pass = Pass {
-        bytes: text.as_bytes(),
-        at: 0,
-        depth: 0,
-        max_depth: max_depth.min(crate::limits::MAX_DEPTH),
-        objects: 0,
-        lone_surrogate: false,
-    };
+    let mut pass = Pass::new(text, 0, max_depth);
     let mut verdict = Verdict { wrong_type: false, length: 0, name_end: 0, lone_surrogate: false };
     let first = pass.peek();
     verdict.wrong_type = match shape {
@@ -70,6 +63,14 @@ pub(crate) fn validate(text: &str, shape: Shape, max_depth: usize) -> Result<Ver
     verdict.lone_surrogate = pass.lone_surrogate;
     pass.white_space();
     if pass.at == text.len() { Ok(verdict) } else { Err(pass.invalid()) }
+}
+
+/// Finds the end of the value that starts at the byte `at`, and checks its syntax on the way. What follows it
+/// is not looked at.
+pub(crate) fn value_end(text: &str, at: usize, max_depth: usize) -> Result<usize, Malformed> {
+    let mut pass = Pass::new(text, at, max_depth);
+    pass.rest_of_value(false)?;
+    Ok(pass.at)
 }
 
 /// Replaces every escaped half of a surrogate pair by `\ufffd`, as JavaScript does when such a string leaves
@@ -104,7 +105,18 @@ struct Pass<'a> {
     lone_surrogate: bool,
 }
 
-impl Pass<'_> {
+impl<'a> Pass<'a> {
+    fn new(text: &'a str, at: usize, max_depth: usize) -> Self {
+        Self {
+            bytes: text.as_bytes(),
+            at,
+            depth: 0,
+            max_depth: max_depth.min(crate::limits::MAX_DEPTH),
+            objects: 0,
+            lone_surrogate: false,
+        }
+    }
+
     /// Passes a value or, after one, whatever follows up to the end of the outermost array or object.
     fn rest_of_value(&mut self, after_value: bool) -> Result<(), Malformed> {
         let mut after_value = after_value;
@@ -452,6 +464,18 @@ mod tests {
             assert_eq!(validate(good, shape, 127).map(|verdict| verdict.wrong_type), Ok(false));
             assert_eq!(validate(bad, shape, 127).map(|verdict| verdict.wrong_type), Ok(true));
         }
+    }
+
+    #[test]
+    fn a_value_ends_where_its_syntax_does() {
+        for value in ["1", "-0.5e3", "\"a\\\"]\"", "true", "null", "[]", "{}", "[1,{\"a\":[]}]", "{\"a\":[1,2]}"] {
+            let text = format!("x{value} ,");
+            assert_eq!(value_end(&text, 1, 127), Ok(value.len() + 1), "{value}");
+        }
+        for text in ["", ",", "]", "[1,]", "{\"a\",1}", "[1}", "\"a", "tru", "-", "[1", "{1:1}"] {
+            assert!(value_end(text, 0, 127).is_err(), "{text}");
+        }
+        assert_eq!(value_end("[[]]", 0, 1), Err(Malformed::NestingExceeded { limit: 1 }));
     }
 
     #[test]

@@ -120,11 +120,7 @@ impl<'a> Reader<'a> {
         let mut values = 1_usize;
         while values > 0 {
             values -= 1;
-            values = values.saturating_add(match self.next_token()? {
-                Token::Array(count) => count,
-                Token::Map(count) => 2 * count,
-                _ => 0,
-            });
+            values = values.saturating_add(self.skip_token()?);
             // Each of them takes a byte at least.
             if values > self.remaining() {
                 return Err(Malformed::MsgPackTruncated);
@@ -158,6 +154,43 @@ impl<'a> Reader<'a> {
         } else {
             Bytes::copy_from_slice(binary)
         }
+    }
+
+    /// Passes one token without making anything of it, and says how many values have to follow.
+    fn skip_token(&mut self) -> Result<usize, Malformed> {
+        let length = match Marker::from_u8(self.array::<1>()?[0]) {
+            Marker::Null | Marker::False | Marker::True | Marker::FixPos(_) | Marker::FixNeg(_) => 0,
+            Marker::U8 | Marker::I8 => 1,
+            Marker::U16 | Marker::I16 => 2,
+            Marker::U32 | Marker::I32 | Marker::F32 => 4,
+            Marker::U64 | Marker::I64 | Marker::F64 => 8,
+            Marker::FixStr(length) => length.into(),
+            Marker::Str8 | Marker::Bin8 => self.length8()?,
+            Marker::Str16 | Marker::Bin16 => self.length16()?,
+            Marker::Str32 | Marker::Bin32 => self.length32()?,
+            Marker::FixExt1 => 2,
+            Marker::FixExt2 => 3,
+            Marker::FixExt4 => 5,
+            Marker::FixExt8 => 9,
+            Marker::FixExt16 => 17,
+            // The type of an extension is one byte more.
+            Marker::Ext8 => self.length8()? + 1,
+            Marker::Ext16 => self.length16()? + 1,
+            Marker::Ext32 => self.length32()?.saturating_add(1),
+            Marker::FixArray(count) => return self.items(count.into(), 1),
+            Marker::Array16 => return self.length16().and_then(|count| self.items(count, 1)),
+            Marker::Array32 => return self.length32().and_then(|count| self.items(count, 1)),
+            Marker::FixMap(count) => return self.items(count.into(), 2).map(|count| 2 * count),
+            Marker::Map16 => {
+                return self.length16().and_then(|count| self.items(count, 2)).map(|count| 2 * count);
+            }
+            Marker::Map32 => {
+                return self.length32().and_then(|count| self.items(count, 2)).map(|count| 2 * count);
+            }
+            Marker::Reserved => return Err(Malformed::MsgPackReservedMarker),
+        };
+        self.take(length)?;
+        Ok(0)
     }
 
     fn string(&mut self, length: usize) -> Result<Token<'a>, Malformed> {

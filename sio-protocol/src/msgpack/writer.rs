@@ -189,21 +189,21 @@ impl<'a> Writer<'a> {
 
     /// Puts the start of an array in the place that [`open`](Self::open) has kept.
     pub(super) fn close_array(&mut self, place: usize, count: usize) {
-        self.close(place, |writer| writer.array(count));
+        self.close(place, 0x90, count, |writer| writer.array(count));
     }
 
     /// Puts the start of a map in the place that [`open`](Self::open) has kept.
     pub(super) fn close_map(&mut self, place: usize, count: usize) {
-        self.close(place, |writer| writer.map(count));
+        self.close(place, 0x80, count, |writer| writer.map(count));
     }
 
     /// Moves what was written only if the start takes more than the one byte kept for it.
-    fn close(&mut self, place: usize, start: impl FnOnce(&mut Writer<'_>)) {
-        let mut bytes = Vec::with_capacity(5);
-        start(&mut Writer { out: &mut bytes, dialect: self.dialect });
-        if let [byte] = bytes[..] {
-            self.out[place] = byte;
+    fn close(&mut self, place: usize, fixed: u8, count: usize, start: impl FnOnce(&mut Writer<'_>)) {
+        if count < 16 {
+            self.out[place] = fixed | count as u8;
         } else {
+            let mut bytes = Vec::with_capacity(5);
+            start(&mut Writer { out: &mut bytes, dialect: self.dialect });
             self.out.splice(place..=place, bytes);
         }
     }
