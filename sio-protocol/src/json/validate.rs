@@ -468,7 +468,9 @@ mod tests {
 
     #[test]
     fn a_value_ends_where_its_syntax_does() {
-        for value in ["1", "-0.5e3", "\"a\\\"]\"", "true", "null", "[]", "{}", "[1,{\"a\":[]}]", "{\"a\":[1,2]}"] {
+        for value in
+            ["1", "-0.5e3", "\"a\\\"]\"", "true", "null", "[]", "{}", "[1,{\"a\":[]}]", "{\"a\":[1,2]}"]
+        {
             let text = format!("x{value} ,");
             assert_eq!(value_end(&text, 1, 127), Ok(value.len() + 1), "{value}");
         }

@@ -16,6 +16,7 @@ mod writer;
 
 pub use from_json::write_json;
 pub(crate) use from_json::write_json_or_nil;
+pub(crate) use reader::Short;
 pub use reader::{Reader, Token};
 pub use to_json::read_json;
 pub use writer::{Dialect, Writer};

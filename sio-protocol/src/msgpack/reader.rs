@@ -141,6 +141,38 @@ impl<'a> Reader<'a> {
         }
     }
 
+    /// Passes null or `undefined`, if that is what comes next.
+    pub(crate) fn eat_nothing(&mut self) -> bool {
+        let length = match self.rest() {
+            [NIL, ..] => 1,
+            [FIXED_EXTENSION_1, 0, _, ..] => 3,
+            _ => 0,
+        };
+        self.at += length;
+        length > 0
+    }
+
+    /// Reads a string, if a short one comes next, which most are. Whether it is UTF-8 is not checked.
+    #[inline]
+    pub(crate) fn eat_short_string(&mut self) -> Option<&'a [u8]> {
+        let (&marker, rest) = self.rest().split_first()?;
+        let length = usize::from(marker.wrapping_sub(FIXED_STRING));
+        let text = if length < 32 { rest.get(..length)? } else { return None };
+        self.at += 1 + length;
+        Some(text)
+    }
+
+    /// Reads the start of an array or map, if one with few items comes next.
+    #[inline]
+    pub(crate) fn eat_short(&mut self, form: Short) -> Option<usize> {
+        let marker = *self.rest().first()?;
+        if marker & 0xf0 != form as u8 {
+            return None;
+        }
+        self.at += 1;
+        Some(usize::from(marker & 0x0f))
+    }
+
     /// Gives the number of bytes that were read.
     pub fn position(&self) -> usize {
         self.at
@@ -195,10 +227,13 @@ impl<'a> Reader<'a> {
 
     fn string(&mut self, length: usize) -> Result<Token<'a>, Malformed> {
         let bytes = self.take(length)?;
-        Ok(Token::String(match simdutf8::basic::from_utf8(bytes) {
-            Ok(text) => Cow::Borrowed(text),
-            Err(_) => String::from_utf8_lossy(bytes),
-        }))
+        // Most strings are short, and to find out what the processor can do takes longer than they do.
+        let text = if bytes.len() < SHORT {
+            std::str::from_utf8(bytes).ok()
+        } else {
+            simdutf8::basic::from_utf8(bytes).ok()
+        };
+        Ok(Token::String(text.map_or_else(|| String::from_utf8_lossy(bytes), Cow::Borrowed)))
     }
 
     fn extension(&mut self, length: usize, fixed: bool) -> Result<Token<'a>, Malformed> {
@@ -246,18 +281,25 @@ impl<'a> Reader<'a> {
     }
 
     fn take(&mut self, length: usize) -> Result<&'a [u8], Malformed> {
-        let taken = self
-            .message
-            .get(self.at..)
-            .and_then(|rest| rest.get(..length))
-            .ok_or(Malformed::MsgPackTruncated)?;
+        let taken = self.rest().get(..length).ok_or(Malformed::MsgPackTruncated)?;
         self.at += length;
         Ok(taken)
+    }
+
+    fn rest(&self) -> &'a [u8] {
+        self.message.get(self.at..).unwrap_or_default()
     }
 
     fn remaining(&self) -> usize {
         self.message.len() - self.at
     }
+}
+
+/// Names what may have its number of items in its marker.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Short {
+    Map = 0x80,
+    Array = 0x90,
 }
 
 /// Copies bytes whose number is known.
@@ -275,6 +317,14 @@ fn valid_date(milliseconds: Option<i64>) -> Option<i64> {
     milliseconds.filter(|milliseconds| milliseconds.unsigned_abs() <= LAST_DATE)
 }
 
+/// The marker of null.
+const NIL: u8 = 0xc0;
+/// The marker of a string without any bytes; up to 31 are added to it.
+const FIXED_STRING: u8 = 0xa0;
+/// The marker before `undefined`, which is an extension of type 0 and one byte.
+const FIXED_EXTENSION_1: u8 = 0xd4;
+/// Strings of less bytes are checked by the standard library.
+const SHORT: usize = 64;
 /// The extension type that `notepack.io` 2 uses for all it needs.
 pub(super) const NOTEPACK: i8 = 0;
 /// The extension type of the MessagePack format for dates.
