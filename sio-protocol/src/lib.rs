@@ -8,6 +8,7 @@
 //! A message goes through two layers. [`engineio`] says where messages begin and end, and when a connection
 //! is alive. In a message [`socketio`] finds packets: events, acknowledgements, and joining and leaving of
 //! namespaces. Which notation packets have is for a [`parser`] to say, JSON or [MessagePack](msgpack).
+//! Beside that, [`cluster`] has the messages that servers and emitters send each other through Redis.
 //!
 //! ```
 //! use std::sync::Arc;

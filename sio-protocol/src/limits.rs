@@ -27,8 +27,8 @@ pub struct Limits {
     pub max_json_depth: usize,
     /// The bytes of one message from another node of the cluster. Default 33,554,432 (32 MiB): unless it is
     /// configured otherwise, Redis closes the connection of a subscriber for whom it has to hold more. What is
-    /// made of a message takes at most some 30 times its bytes, if it consists of nothing but empty names or
-    /// empty binary values; normally it takes about as much as the message.
+    /// made of a message takes about as much again, at worst a hundred times as much, if the message consists
+    /// of nothing but numbers that are to be names.
     pub max_cluster_message: usize,
     /// The bytes of a namespace, together with its query string. Default 4,096: clients of protocol revision
     /// 4 put their credentials there.

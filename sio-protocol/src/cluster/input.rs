@@ -4,6 +4,7 @@
 //! pulls one value at a time and builds nothing; a value that is wanted later is a copy of the position.
 
 use std::borrow::Cow;
+use std::fmt;
 
 use bytes::Bytes;
 
@@ -12,17 +13,17 @@ use super::names::Names;
 use crate::error::Malformed;
 use crate::json::{Cursor, Syntax};
 use crate::limits::Limits;
-use crate::msgpack::{Reader, Token};
+use crate::msgpack::{Reader, Short, Token};
 use crate::socketio::Number;
 
 /// Reads values from a message.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub(super) struct Input<'a> {
     form: Form<'a>,
     limits: &'a Limits,
 }
 
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 enum Form<'a> {
     Json(Cursor<'a>),
     MsgPack(Reader<'a>),
@@ -116,10 +117,15 @@ impl<'a> Input<'a> {
                 cursor.expect(b'[').map_err(|_| ClusterError::FieldInvalid { field })?;
                 Ok(Items { left: 0, first: true })
             }
-            Form::MsgPack(reader) => match reader.next_token()? {
-                Token::Array(left) => Ok(Items { left, first: true }),
-                _ => Err(ClusterError::FieldInvalid { field }),
-            },
+            Form::MsgPack(reader) => {
+                if let Some(left) = reader.eat_short(Short::Array) {
+                    return Ok(Items { left, first: true });
+                }
+                match reader.next_token()? {
+                    Token::Array(left) => Ok(Items { left, first: true }),
+                    _ => Err(ClusterError::FieldInvalid { field }),
+                }
+            }
         }
     }
 
@@ -138,16 +144,21 @@ impl<'a> Input<'a> {
                 cursor.expect(b'{').map_err(|_| ClusterError::FieldInvalid { field })?;
                 Ok(Items { left: 0, first: true })
             }
-            Form::MsgPack(reader) => match reader.next_token()? {
-                Token::Map(left) => Ok(Items { left, first: true }),
-                _ => Err(ClusterError::FieldInvalid { field }),
-            },
+            Form::MsgPack(reader) => {
+                if let Some(left) = reader.eat_short(Short::Map) {
+                    return Ok(Items { left, first: true });
+                }
+                match reader.next_token()? {
+                    Token::Map(left) => Ok(Items { left, first: true }),
+                    _ => Err(ClusterError::FieldInvalid { field }),
+                }
+            }
         }
     }
 
-    /// Gives the next key of a map and goes to its value. A key that is no string reads as empty text, which no
-    /// field is called.
-    pub(super) fn next_key(&mut self, items: &mut Items) -> Result<Option<Cow<'a, str>>, ClusterError> {
+    /// Gives the next key of a map, as the bytes of its text, and goes to its value. A key that is no string reads
+    /// as empty, which no field is called.
+    pub(super) fn next_key(&mut self, items: &mut Items) -> Result<Option<Cow<'a, [u8]>>, ClusterError> {
         match &mut self.form {
             Form::Json(cursor) => {
                 if !cursor.next_item(&mut items.first, b'}')? {
@@ -155,32 +166,30 @@ impl<'a> Input<'a> {
                 }
                 let key = cursor.string()?;
                 cursor.expect(b':')?;
-                Ok(Some(key))
+                Ok(Some(into_bytes(key)))
             }
             Form::MsgPack(_) if !items.take_one() => Ok(None),
             Form::MsgPack(reader) => {
+                if let Some(key) = reader.eat_short_string() {
+                    return Ok(Some(Cow::Borrowed(key)));
+                }
                 let start = reader.clone();
                 if let Token::String(key) = reader.next_token()? {
-                    return Ok(Some(key));
+                    return Ok(Some(into_bytes(key)));
                 }
                 *reader = start;
                 reader.skip()?;
-                Ok(Some(Cow::Borrowed("")))
+                Ok(Some(Cow::Borrowed(b"")))
             }
         }
     }
 
     /// Passes null or `undefined`, if that is what comes next.
-    pub(super) fn eat_nothing(&mut self) -> Result<bool, ClusterError> {
-        let mut ahead = self.clone();
-        let nothing = match &mut ahead.form {
+    pub(super) fn eat_nothing(&mut self) -> bool {
+        match &mut self.form {
             Form::Json(cursor) => cursor.peek() == Some(b'n') && cursor.word("null").is_ok(),
-            Form::MsgPack(reader) => matches!(reader.next_token()?, Token::Nil | Token::Undefined),
-        };
-        if nothing {
-            *self = ahead;
+            Form::MsgPack(reader) => reader.eat_nothing(),
         }
-        Ok(nothing)
     }
 
     /// Says whether the next value is neither an array nor a map.
@@ -236,7 +245,7 @@ impl<'a> Input<'a> {
 
     /// Reads a list of names; null is an empty one.
     pub(super) fn names(&mut self, field: &'static str) -> Result<Names<'a>, ClusterError> {
-        if self.eat_nothing()? {
+        if self.eat_nothing() {
             return Ok(Names::default());
         }
         let mut items = self.array(field)?;
@@ -258,9 +267,11 @@ impl<'a> Input<'a> {
     fn scalar(&mut self) -> Result<Scalar<'a>, ClusterError> {
         match &mut self.form {
             Form::Json(cursor) => {
+                if cursor.peek() == Some(b'"') {
+                    return Ok(Scalar::String(cursor.string()?));
+                }
                 let text = cursor.check_value(self.limits.depth())?;
                 Ok(match text.as_bytes().first() {
-                    Some(b'"') => Scalar::String(Cursor::new(text, 0).string()?),
                     Some(b'n') => Scalar::Nothing,
                     Some(b't') => Scalar::Bool(true),
                     Some(b'f') => Scalar::Bool(false),
@@ -270,6 +281,9 @@ impl<'a> Input<'a> {
             }
             Form::MsgPack(reader) => {
                 let start = reader.clone();
+                if let Some(text) = reader.eat_short_string() {
+                    return Ok(Scalar::String(String::from_utf8_lossy(text)));
+                }
                 Ok(match reader.next_token()? {
                     Token::String(text) => Scalar::String(text),
                     Token::Number(number) => Scalar::Number(number),
@@ -283,6 +297,13 @@ impl<'a> Input<'a> {
                 })
             }
         }
+    }
+}
+
+impl fmt::Debug for Input<'_> {
+    /// Prints the position only: a message can be long, and is nothing for a log.
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.debug_struct("Input").field("position", &self.position()).finish_non_exhaustive()
     }
 }
 
@@ -308,6 +329,13 @@ pub(super) enum Value<'a, 'r> {
 impl From<Syntax> for ClusterError {
     fn from(syntax: Syntax) -> Self {
         Malformed::from(syntax).into()
+    }
+}
+
+fn into_bytes(text: Cow<'_, str>) -> Cow<'_, [u8]> {
+    match text {
+        Cow::Borrowed(text) => Cow::Borrowed(text.as_bytes()),
+        Cow::Owned(text) => Cow::Owned(text.into_bytes()),
     }
 }
 

@@ -9,7 +9,7 @@ use super::error::ClusterError;
 use super::input::{Input, Value};
 use super::output::Output;
 use crate::json::{Cursor, find_placeholder, repair_surrogates};
-use crate::msgpack::read_json;
+use crate::msgpack::{Token, read_json};
 use crate::socketio::{ArgsError, OwnedArgs, RawArgs, read_value};
 
 /// Is a value of any type, as JSON text with attachments: an acknowledgement, the data or the handshake of a
@@ -83,7 +83,7 @@ impl<'a> Opaque<'a> {
         match input.value()? {
             Value::Json(json) => Ok(Some(Self::new(well_formed(json), Vec::new()))),
             Value::MsgPack(reader) => {
-                if reader.clone().next_token()? == crate::msgpack::Token::Undefined {
+                if reader.clone().next_token()? == Token::Undefined {
                     reader.skip()?;
                     return Ok(None);
                 }

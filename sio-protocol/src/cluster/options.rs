@@ -65,9 +65,9 @@ impl<'a> Opts<'a> {
         let mut opts = Self::default();
         while let Some(key) = input.next_key(&mut entries)? {
             match key.as_ref() {
-                "rooms" => opts.rooms = input.names("rooms")?,
-                "except" => opts.except = input.names("except")?,
-                "flags" => opts.flags = Flags::read(input)?,
+                b"rooms" => opts.rooms = input.names("rooms")?,
+                b"except" => opts.except = input.names("except")?,
+                b"flags" => opts.flags = Flags::read(input)?,
                 _ => input.skip()?,
             }
         }
@@ -75,7 +75,7 @@ impl<'a> Opts<'a> {
     }
 
     pub(super) fn write(&self, output: &mut Output<'_>, form: OptsForm) {
-        let keys: &[&str] = match form {
+        let keys: &[&'static str] = match form {
             OptsForm::Server => &["rooms", "except", "flags"],
             OptsForm::Emitter => &["rooms", "flags", "except"],
             OptsForm::Target => &["rooms", "except"],
@@ -98,17 +98,17 @@ impl<'a> Opts<'a> {
 impl Flags {
     fn read(input: &mut Input<'_>) -> Result<Self, ClusterError> {
         let mut flags = Self::default();
-        if input.eat_nothing()? {
+        if input.eat_nothing() {
             return Ok(flags);
         }
         let mut entries = input.map("flags")?;
         while let Some(key) = input.next_key(&mut entries)? {
             match key.as_ref() {
-                "volatile" => flags.volatile = input.boolean()? == Some(true),
-                "compress" => flags.compress = input.boolean()?,
-                "expectSingleResponse" => flags.expect_single_response = input.boolean()? == Some(true),
+                b"volatile" => flags.volatile = input.boolean()? == Some(true),
+                b"compress" => flags.compress = input.boolean()?,
+                b"expectSingleResponse" => flags.expect_single_response = input.boolean()? == Some(true),
                 // A cast saturates, and JavaScript takes fractions.
-                "timeout" => {
+                b"timeout" => {
                     flags.timeout = input.number()?.filter(|timeout| *timeout >= 0.0).map(|ms| ms as u64);
                 }
                 _ => input.skip()?,

@@ -63,10 +63,16 @@ impl<'o> Output<'o> {
         }
     }
 
-    pub(super) fn key(&mut self, key: &str) {
-        self.string(key);
-        if let Self::Json { out, .. } = self {
-            out.push(b':');
+    /// Writes a key, one of ours, in which nothing needs an escape.
+    pub(super) fn key(&mut self, key: &'static str) {
+        match self {
+            Self::Json { out, start } => {
+                separate(out, *start);
+                out.push(b'"');
+                out.extend_from_slice(key.as_bytes());
+                out.extend_from_slice(b"\":");
+            }
+            Self::MsgPack(writer) => writer.string(key),
         }
     }
 

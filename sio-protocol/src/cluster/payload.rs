@@ -95,9 +95,9 @@ impl<'a> Payload<'a> {
         let (mut kind, mut nsp, mut data, mut size) = (None, None, None, 0);
         while let Some(key) = input.next_key(&mut entries)? {
             match key.as_ref() {
-                "type" => kind = input.integer("type")?,
-                "nsp" => nsp = input.string("nsp")?,
-                "data" => {
+                b"type" => kind = input.integer("type")?,
+                b"nsp" => nsp = input.string("nsp")?,
+                b"data" => {
                     let start = input.position();
                     data = Some(input.later()?);
                     size = input.position() - start;

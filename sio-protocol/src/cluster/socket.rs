@@ -39,10 +39,10 @@ impl<'a> SocketEntry<'a> {
         let (mut id, mut handshake, mut rooms, mut data) = (None, None, Names::default(), None);
         while let Some(key) = input.next_key(&mut entries)? {
             match key.as_ref() {
-                "id" => id = input.string("id")?,
-                "handshake" => handshake = Opaque::read(input)?,
-                "rooms" => rooms = input.names("rooms")?,
-                "data" => data = Opaque::read(input)?,
+                b"id" => id = input.string("id")?,
+                b"handshake" => handshake = Opaque::read(input)?,
+                b"rooms" => rooms = input.names("rooms")?,
+                b"data" => data = Opaque::read(input)?,
                 _ => input.skip()?,
             }
         }

@@ -279,18 +279,18 @@ impl<'a> Fields<'a> {
         let mut entries = input.map("request")?;
         while let Some(key) = input.next_key(&mut entries)? {
             match key.as_ref() {
-                "type" => fields.kind = input.integer("type")?,
-                "uid" => fields.uid = input.string("uid")?,
-                "requestId" => fields.request_id = input.string("requestId")?,
-                "requestid" => fields.v5_id = input.string("requestid")?,
-                "opts" if input.eat_nothing()? => fields.opts = None,
-                "opts" => fields.opts = Some(Opts::read(input)?),
-                "rooms" => fields.rooms = Some(input.names("rooms")?),
-                "sid" => fields.sid = input.string("sid")?,
-                "room" => fields.room = Some(input.name("room")?),
-                "close" => fields.close = input.boolean()? == Some(true),
-                "data" => fields.data = Some(input.later()?),
-                "packet" => fields.packet = Some(input.later()?),
+                b"type" => fields.kind = input.integer("type")?,
+                b"uid" => fields.uid = input.string("uid")?,
+                b"requestId" => fields.request_id = input.string("requestId")?,
+                b"requestid" => fields.v5_id = input.string("requestid")?,
+                b"opts" if input.eat_nothing() => fields.opts = None,
+                b"opts" => fields.opts = Some(Opts::read(input)?),
+                b"rooms" => fields.rooms = Some(input.names("rooms")?),
+                b"sid" => fields.sid = input.string("sid")?,
+                b"room" => fields.room = Some(input.name("room")?),
+                b"close" => fields.close = input.boolean()? == Some(true),
+                b"data" => fields.data = Some(input.later()?),
+                b"packet" => fields.packet = Some(input.later()?),
                 _ => input.skip()?,
             }
         }

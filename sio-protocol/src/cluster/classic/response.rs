@@ -173,16 +173,16 @@ impl<'a> Fields<'a> {
         let mut entries = input.map("response")?;
         while let Some(key) = input.next_key(&mut entries)? {
             match key.as_ref() {
-                "type" => fields.kind = input.integer("type")?,
-                "requestId" => fields.request_id = input.string("requestId")?,
-                "requestid" => fields.v5_id = input.string("requestid")?,
-                "rooms" => fields.rooms = Some(input.names("rooms")?),
-                "clients" => fields.clients = Some(input.names("clients")?),
-                "sockets" if input.eat_nothing()? => fields.sockets = None,
-                "sockets" => fields.sockets = Some(input.later()?),
-                "clientCount" => fields.client_count = input.integer("clientCount")?,
-                "data" => fields.data = Opaque::read(input)?,
-                "packet" => fields.packet = Opaque::read(input)?,
+                b"type" => fields.kind = input.integer("type")?,
+                b"requestId" => fields.request_id = input.string("requestId")?,
+                b"requestid" => fields.v5_id = input.string("requestid")?,
+                b"rooms" => fields.rooms = Some(input.names("rooms")?),
+                b"clients" => fields.clients = Some(input.names("clients")?),
+                b"sockets" if input.eat_nothing() => fields.sockets = None,
+                b"sockets" => fields.sockets = Some(input.later()?),
+                b"clientCount" => fields.client_count = input.integer("clientCount")?,
+                b"data" => fields.data = Opaque::read(input)?,
+                b"packet" => fields.packet = Opaque::read(input)?,
                 _ => input.skip()?,
             }
         }

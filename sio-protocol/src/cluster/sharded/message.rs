@@ -7,7 +7,7 @@ use bytes::Bytes;
 use crate::cluster::input::Input;
 use crate::cluster::options::OptsForm;
 use crate::cluster::output::{Output, whole_or_nothing};
-use crate::cluster::payload::{check_nsp, write_packet};
+use crate::cluster::payload::{Received, check_nsp, write_packet};
 use crate::cluster::{ClusterError, Names, Opaque, Opts, Payload, SocketEntry};
 use crate::limits::Limits;
 use crate::socketio::Packet;
@@ -142,26 +142,33 @@ impl<'a> Message<'a> {
     /// If the message is malformed or too long, or its type is unknown.
     pub fn decode(message: &'a Bytes, nsp: &'a str, limits: &'a Limits) -> Result<Self, ClusterError> {
         let mut input = Input::new(message, limits)?;
-        let (mut kind, mut uid, mut own_nsp, mut data) = (None, None, None, None);
+        let (mut kind, mut uid, mut own_nsp) = (None, None, None);
+        let (mut fields, mut later) = (None, None);
         let mut entries = input.map("message")?;
         while let Some(key) = input.next_key(&mut entries)? {
             match key.as_ref() {
-                "type" => kind = input.integer("type")?,
-                "uid" => uid = input.string("uid")?,
-                "nsp" => own_nsp = input.string("nsp")?,
-                "data" if input.eat_nothing()? => data = None,
-                "data" => data = Some(input.later()?),
+                b"type" => kind = input.integer("type")?,
+                b"uid" => uid = input.string("uid")?,
+                b"nsp" => own_nsp = input.string("nsp")?,
+                b"data" if input.eat_nothing() => {}
+                // Node sends the type first, but nothing says that it has to come first.
+                b"data" => match kind {
+                    Some(kind) => fields = Some(Fields::read(&mut input, kind)?),
+                    None => later = Some(input.later()?),
+                },
                 _ => input.skip()?,
             }
         }
         input.finish()?;
         let nsp = own_nsp.unwrap_or(Cow::Borrowed(nsp));
         check_nsp(&nsp, &input)?;
-        let fields = match data {
-            Some(mut data) => Fields::read(&mut data)?,
-            None => Fields::default(),
+        let kind = required(kind, "type")?;
+        let fields = match (fields, later) {
+            (Some(fields), _) => fields,
+            (None, Some(mut data)) => Fields::read(&mut data, kind)?,
+            (None, None) => Fields::default(),
         };
-        let body = fields.into_body(required(kind, "type")?, &nsp)?;
+        let body = fields.into_body(kind, &nsp)?;
         Ok(Self { uid: required(uid, "uid")?, nsp, body })
     }
 
@@ -300,7 +307,12 @@ impl Body<'_> {
 /// The fields that `data` has, whatever the type, in any order.
 #[derive(Default)]
 struct Fields<'a> {
-    packet: Option<Input<'a>>,
+    /// `packet`, of type 3.
+    packet: Option<Received<'a>>,
+    /// `packet`, of type 9.
+    event: Option<Input<'a>>,
+    /// `packet`, of types 10 and 12.
+    answer: Option<Opaque<'a>>,
     opts: Option<Opts<'a>>,
     request_id: Option<Cow<'a, str>>,
     rooms: Option<Names<'a>>,
@@ -310,19 +322,24 @@ struct Fields<'a> {
 }
 
 impl<'a> Fields<'a> {
-    fn read(input: &mut Input<'a>) -> Result<Self, ClusterError> {
+    fn read(input: &mut Input<'a>, kind: u64) -> Result<Self, ClusterError> {
         let mut fields = Self::default();
         let mut entries = input.map("data")?;
         while let Some(key) = input.next_key(&mut entries)? {
             match key.as_ref() {
-                "packet" => fields.packet = Some(input.later()?),
-                "opts" if input.eat_nothing()? => fields.opts = None,
-                "opts" => fields.opts = Some(Opts::read(input)?),
-                "requestId" => fields.request_id = input.string("requestId")?,
-                "rooms" => fields.rooms = Some(input.names("rooms")?),
-                "close" => fields.close = input.boolean()? == Some(true),
-                "sockets" => fields.sockets = Some(SocketEntry::read_all(input)?),
-                "clientCount" => fields.client_count = input.integer("clientCount")?,
+                b"packet" => match kind {
+                    BROADCAST => fields.packet = Some(Payload::read(input)?),
+                    SERVER_SIDE_EMIT => fields.event = Some(input.later()?),
+                    SERVER_SIDE_EMIT_ACK | ACK => fields.answer = Opaque::read(input)?,
+                    _ => input.skip()?,
+                },
+                b"opts" if input.eat_nothing() => fields.opts = None,
+                b"opts" => fields.opts = Some(Opts::read(input)?),
+                b"requestId" => fields.request_id = input.string("requestId")?,
+                b"rooms" => fields.rooms = Some(input.names("rooms")?),
+                b"close" => fields.close = input.boolean()? == Some(true),
+                b"sockets" => fields.sockets = Some(SocketEntry::read_all(input)?),
+                b"clientCount" => fields.client_count = input.integer("clientCount")?,
                 _ => input.skip()?,
             }
         }
@@ -330,12 +347,12 @@ impl<'a> Fields<'a> {
     }
 
     fn into_body(self, kind: u64, nsp: &Cow<'a, str>) -> Result<Body<'a>, ClusterError> {
-        let Self { packet, opts, request_id, rooms, close, sockets, client_count } = self;
+        let Self { packet, event, answer, opts, request_id, rooms, close, sockets, client_count } = self;
         Ok(match kind {
             INITIAL_HEARTBEAT => Body::InitialHeartbeat,
             HEARTBEAT => Body::Heartbeat,
             BROADCAST => {
-                let packet = Payload::read(&mut required(packet, "packet")?)?.for_clients(nsp.clone());
+                let packet = required(packet, "packet")?.for_clients(nsp.clone());
                 Body::Broadcast { packet, opts: required(opts, "opts")?, request_id }
             }
             JOIN => Body::Join { opts: required(opts, "opts")?, rooms: required(rooms, "rooms")? },
@@ -350,31 +367,20 @@ impl<'a> Fields<'a> {
                 sockets: required(sockets, "sockets")?,
             },
             SERVER_SIDE_EMIT => {
-                let packet = Payload::for_servers(nsp.clone(), required(packet, "packet")?);
+                let packet = Payload::for_servers(nsp.clone(), required(event, "packet")?);
                 Body::ServerSideEmit { packet, request_id }
             }
-            SERVER_SIDE_EMIT_ACK => Body::ServerSideEmitAck {
-                request_id: required(request_id, "requestId")?,
-                packet: answer(packet)?,
-            },
+            SERVER_SIDE_EMIT_ACK => {
+                Body::ServerSideEmitAck { request_id: required(request_id, "requestId")?, packet: answer }
+            }
             CLIENT_COUNT => Body::ClientCount {
                 request_id: required(request_id, "requestId")?,
                 count: required(client_count, "clientCount")?,
             },
-            ACK => {
-                Body::Ack { request_id: required(request_id, "requestId")?, packet: answer(packet)? }
-            }
+            ACK => Body::Ack { request_id: required(request_id, "requestId")?, packet: answer },
             ADAPTER_CLOSE => Body::AdapterClose,
             seen => return Err(ClusterError::MessageTypeUnknown { seen }),
         })
-    }
-}
-
-/// Reads the first argument of an answer, which is missing if there is none.
-fn answer(packet: Option<Input<'_>>) -> Result<Option<Opaque<'_>>, ClusterError> {
-    match packet {
-        Some(mut packet) => Opaque::read(&mut packet),
-        None => Ok(None),
     }
 }
 
