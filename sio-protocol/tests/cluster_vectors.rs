@@ -23,10 +23,8 @@ use sio_protocol::socketio::{Value, read_value};
 use socketio_support::{Exceptions, Vector, hex, unhex, untag, vectors};
 
 /// Vectors of formats that are not here.
-const SKIPPED: &[(&str, &str)] = &[
-    ("*-xadd", "entries of a Redis stream"),
-    ("redis-streams-emitter@*", "entries of a Redis stream"),
-];
+const SKIPPED: &[(&str, &str)] =
+    &[("*-xadd", "entries of a Redis stream"), ("redis-streams-emitter@*", "entries of a Redis stream")];
 
 /// Messages that are read, but written otherwise.
 const WRITTEN_OTHERWISE: &[(&str, &str)] = &[
@@ -207,11 +205,7 @@ fn sharded(vector: &Vector, expected: Option<&Bytes>, elsewhere: bool) {
     let mut out = Vec::new();
     seen.encode(&mut out).unwrap();
     same_bytes(name, &out, expected);
-    assert_eq!(
-        String::from_utf8_lossy(&out),
-        String::from_utf8_lossy(&message_of(&content, nsp)),
-        "{name}"
-    );
+    assert_eq!(String::from_utf8_lossy(&out), String::from_utf8_lossy(&message_of(&content, nsp)), "{name}");
     let again = Bytes::from(out);
     let again = Message::decode(&again, nsp, &limits).unwrap();
     let mut out = Vec::new();

@@ -75,7 +75,9 @@ fn flag(value: &Value, key: &str) -> bool {
 pub(crate) fn request_of(content: &Value, nsp: &str) -> Vec<u8> {
     let event = match (content.get("data"), content.get("packet")) {
         (Some(data), _) => event_of(data, nsp),
-        (_, Some(packet)) => event_of(packet.get("data").unwrap(), packet.get("nsp").unwrap().as_str().unwrap()),
+        (_, Some(packet)) => {
+            event_of(packet.get("data").unwrap(), packet.get("nsp").unwrap().as_str().unwrap())
+        }
         _ => event_of(&Value::Null, nsp),
     };
     let packet = Payload::from(&event);
@@ -189,10 +191,7 @@ pub(crate) fn message_of(content: &Value, nsp: &str) -> Vec<u8> {
         7 => Body::FetchSockets { opts, request_id: id.unwrap() },
         8 => Body::Sockets { request_id: id.unwrap(), sockets: sockets_of(data.get("sockets").unwrap()) },
         9 => Body::ServerSideEmit { packet, request_id: id },
-        10 => Body::ServerSideEmitAck {
-            request_id: id.unwrap(),
-            packet: data.get("packet").map(opaque_of),
-        },
+        10 => Body::ServerSideEmitAck { request_id: id.unwrap(), packet: data.get("packet").map(opaque_of) },
         11 => {
             let count = data.get("clientCount").and_then(Value::as_u64).unwrap();
             Body::ClientCount { request_id: id.unwrap(), count }
