@@ -34,6 +34,11 @@ pub enum DisconnectReason {
 }
 
 impl DisconnectReason {
+    /// Whether a client that is gone for this reason may come back to its session.
+    pub(crate) fn is_recoverable(self) -> bool {
+        !matches!(self, Self::ClientNamespaceDisconnect | Self::ServerNamespaceDisconnect | Self::ParseError)
+    }
+
     /// Node's text for the reason.
     #[must_use]
     pub fn as_str(self) -> &'static str {

@@ -5,11 +5,14 @@ pub(crate) mod connect;
 use std::fmt;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError, RwLock, Weak};
+use std::time::{SystemTime, UNIX_EPOCH};
 
 use serde::Serialize;
 use sio_protocol::parser::Parser;
+use sio_protocol::socketio::Packet;
 use smallvec::SmallVec;
 
+use crate::adapter::recovery::{Restored, Session, Store};
 use crate::adapter::rooms::{Change, Changes, Rooms};
 use crate::adapter::{Adapter, BroadcastOptions, LocalNamespace, RoomEvent};
 use crate::broadcast::{Broadcast, IntoRooms};
@@ -42,6 +45,8 @@ pub(crate) struct NamespaceInner {
     is_parent: bool,
     /// Sockets that exist or are being connected.
     users: AtomicUsize,
+    /// What clients may come back for; none when recovery is off.
+    recovery: Option<Mutex<Store>>,
 }
 
 impl NamespaceInner {
@@ -72,6 +77,7 @@ impl NamespaceInner {
             parent,
             is_parent,
             users: AtomicUsize::new(0),
+            recovery: server.config.recovery.map(|options| Mutex::new(Store::new(options))),
         });
         // A parent has no sockets of its own.
         if !is_parent {
@@ -155,6 +161,41 @@ impl NamespaceInner {
         } else {
             self.outgoing_listeners.fetch_sub(1, Ordering::Relaxed);
         }
+    }
+
+    // Recovery
+
+    /// Whether clients may come back for what they missed.
+    pub(crate) fn recovers(&self) -> bool {
+        self.recovery.is_some() && self.adapter().supports_recovery()
+    }
+
+    fn with_recovery<R>(&self, f: impl FnOnce(&mut Store, u64) -> R) -> Option<R> {
+        let store = self.recovery.as_ref().filter(|_| self.recovers())?;
+        let now = self.server()?.now();
+        Some(f(&mut store.locked(), now))
+    }
+
+    /// Keeps an event that can be repeated, and gives it with its offset; `None` when it is to be sent as it is.
+    pub(crate) fn store(&self, packet: &Packet<'_>, options: &BroadcastOptions) -> Option<Packet<'static>> {
+        if packet.id.is_some() || options.flags.volatile {
+            return None;
+        }
+        let unix = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+        let unix = u64::try_from(unix.as_millis()).unwrap_or(u64::MAX);
+        self.with_recovery(|store, now| store.store(packet, options, now, unix))
+    }
+
+    pub(crate) fn save_session(&self, pid: String, session: Session) {
+        self.with_recovery(|store, now| store.save(pid, session, now));
+    }
+
+    pub(crate) fn restore_session(&self, pid: &str, offset: &str) -> Option<Restored> {
+        self.with_recovery(|store, now| store.restore(pid, offset, now)).flatten()
+    }
+
+    pub(crate) fn skips_middlewares(&self) -> bool {
+        self.with_recovery(|store, _| store.options().skips_middlewares()).unwrap_or_default()
     }
 
     // Sockets and rooms

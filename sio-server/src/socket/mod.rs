@@ -70,6 +70,12 @@ impl Socket {
         self.0.is_connected()
     }
 
+    /// Whether its client has come back to its session after a loss of connection. Node: `socket.recovered`.
+    #[must_use]
+    pub fn is_recovered(&self) -> bool {
+        self.0.is_recovered()
+    }
+
     /// What carries its packets at the moment: `polling` or `websocket`. Node: `socket.conn.transport.name`.
     #[must_use]
     pub fn transport(&self) -> &'static str {
