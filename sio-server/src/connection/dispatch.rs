@@ -223,7 +223,12 @@ impl<'a> Dispatch<'a> {
             // Only a server sends CONNECT_ERROR.
             _ => {}
         }
-        self.end(DisconnectReason::ForcedServerClose, End::Graceful)
+        // Node: `Client.close`. There a WebSocket is closed before the sockets hear of it, and its reason counts.
+        let reason = match self.connection.transport() {
+            Transport::WebSocket => DisconnectReason::ForcedClose,
+            _ => DisconnectReason::ForcedServerClose,
+        };
+        self.end(reason, End::Graceful)
     }
 
     fn find(&mut self, nsp: &str) -> Option<(Arc<SocketInner>, Arc<Table>)> {
