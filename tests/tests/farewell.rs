@@ -1,7 +1,23 @@
 //! Ends that come at an awkward moment, and what is to be seen of a session that ends.
 
-use sio_server::{DisconnectReason, Server};
+use sio_server::{DisconnectReason, Server, Socket};
 use sio_tests::{Polling, Ws, frame, log, opcode, serve};
+
+#[tokio::test]
+async fn a_disconnect_handler_finds_its_session_gone_from_the_count() {
+    let io = Server::new();
+    let (seen, mut counts) = log();
+    io.sockets().on_disconnect(move |socket: Socket| {
+        let seen = seen.clone();
+        async move { seen.send(socket.server().session_count()).unwrap() }
+    });
+    let mut client = Polling::open(serve(&io).await).await;
+    client.post("40").await;
+    assert_eq!(io.session_count(), 1);
+    client.post("1").await;
+    assert_eq!(counts.next().await, 0);
+    io.close().await;
+}
 
 #[tokio::test]
 async fn a_close_frame_in_the_read_that_completes_the_upgrade_ends_the_session() {
@@ -21,4 +37,5 @@ async fn a_close_frame_in_the_read_that_completes_the_upgrade_ends_the_session()
     ws.write(&last).await;
     assert_eq!(ws.closed().await, Some(1000));
     assert_eq!(reasons.next().await, DisconnectReason::TransportClose);
+    assert_eq!(io.session_count(), 0);
 }
