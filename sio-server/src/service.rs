@@ -215,6 +215,27 @@ where
     }
 }
 
+impl<S, B, R> hyper::service::Service<Request<B>> for Layered<S>
+where
+    S: hyper::service::Service<Request<B>, Response = Response<R>>,
+    S::Future: Send + 'static,
+    B: http_body::Body + Send + 'static,
+    B::Data: Send,
+{
+    type Response = Response<Either<ResponseBody, R>>;
+    type Error = S::Error;
+    type Future = BoxFuture<Result<Self::Response, S::Error>>;
+
+    fn call(&self, request: Request<B>) -> Self::Future {
+        if route::is_ours(request.uri().path(), &self.shared.config.path) {
+            let shared = Arc::clone(&self.shared);
+            return Box::pin(async move { Ok(respond(shared, request).await.map(Either::Left)) });
+        }
+        let response = self.inner.call(request);
+        Box::pin(async move { Ok(response.await?.map(Either::Right)) })
+    }
+}
+
 /// A server that listens by itself; see [`Server::listen`]. Dropping it does not stop the server.
 #[derive(Debug)]
 pub struct Listening {

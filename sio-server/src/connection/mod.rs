@@ -485,6 +485,11 @@ impl Connection {
             (std::mem::take(&mut core.sockets), std::mem::take(&mut core.connecting), linger)
         };
         tracing::debug!(session = ?self.id, %reason, "session closed");
+        // Handlers find the session gone from the count, as in Node. A server that closes waits for them all the same.
+        let _handlers = self.server.task();
+        if linger.is_none() {
+            self.leave_registry();
+        }
         // Disconnect handlers run before the queue is closed for good, as in Node; what they emit to this
         // client is refused all the same, since the socket is no longer connected.
         for socket in sockets.iter().chain(&connecting) {
@@ -511,12 +516,8 @@ impl Connection {
         }
         match linger {
             Some(wait) => self.linger(wait),
-            None => {
-                self.server.sessions.remove(&self.id);
-                if end != End::Gone {
-                    self.linger(CLOSE_LINGER);
-                }
-            }
+            None if end != End::Gone => self.linger(CLOSE_LINGER),
+            None => {}
         }
         flush::schedule(self);
     }

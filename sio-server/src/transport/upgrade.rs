@@ -17,11 +17,12 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
 use crate::connection::dispatch::{Dispatch, Next};
 use crate::connection::flush::Batch;
-use crate::connection::{Connection, driver};
+use crate::connection::{Connection, End, driver};
 use crate::handshake::{Peer, Request};
 use crate::http::response::Body;
 use crate::http::route::Opening;
 use crate::namespace::connect;
+use crate::reason::DisconnectReason;
 use crate::server::Shared;
 use crate::transport::open_packet;
 use crate::transport::stream::Raw;
@@ -180,6 +181,11 @@ async fn prove(
                 Message::Text(text) => dispatch.websocket_text(text),
                 Message::Binary(bytes) => dispatch.websocket_binary(bytes),
                 Message::Ping(_) | Message::Pong(_) => Next::Continue,
+                // After the upgrade it is the session that the client closes. Its driver would not see this frame again.
+                Message::Close(with, _) if proof.is_some() => {
+                    connection.end(DisconnectReason::TransportClose, End::Abrupt(with));
+                    Next::Stop
+                }
                 Message::Close(with, _) => {
                     code = with;
                     Next::CloseCandidate
