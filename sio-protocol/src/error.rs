@@ -1,8 +1,8 @@
 //! What can be wrong with the bytes of a Socket.IO packet.
 //!
-//! Only bytes that make no sense are listed here. Packets that are well formed but not allowed at that moment (an
-//! event for a namespace that was never joined, say) are the business of whoever keeps that state. In protocol
-//! revision 5 the answer to all of them is to close the Engine.IO connection.
+//! Only bytes that make no sense are listed here. Packets that are well formed but not allowed at that moment
+//! (an event for a namespace that was never joined, say) are the business of whoever keeps that state. In
+//! protocol revision 5 the answer to all of them is to close the Engine.IO connection.
 
 use crate::socketio::PacketKind;
 
@@ -67,7 +67,8 @@ pub enum Malformed {
         /// The offset of the first byte that does not fit, counted from the start of the data.
         at: usize,
     },
-    /// A MessagePack map has a key that no JavaScript object would have: an array, a map, a date or an extension.
+    /// A MessagePack map has a key that no JavaScript object would have: an array, a map, a date or an
+    /// extension.
     #[error("MessagePack map key that cannot be a string")]
     MsgPackKeyInvalid,
     /// The MessagePack marker that the format reserves.

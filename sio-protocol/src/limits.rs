@@ -1,7 +1,7 @@
 //! Bounds on what a packet from the peer may make the decoder hold in memory.
 //!
-//! The size of one message is bounded below, by Engine.IO (`maxPayload`); these bounds concern what several messages
-//! add up to, and what a small message could be blown up to.
+//! The size of one message is bounded below, by Engine.IO (`maxPayload`); these bounds concern what several
+//! messages add up to, and what a small message could be blown up to.
 
 /// Bounds what a decoder accepts. A packet beyond a limit is [`Malformed`](crate::Malformed).
 ///
@@ -12,20 +12,21 @@
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Limits {
-    /// The bytes of all attachments of one packet. Default 10,000,000, which is the default number of attachments
-    /// times the default `maxPayload`. A decoder holds at most this much, and one text message, while it waits for the
-    /// rest of a packet.
+    /// The bytes of all attachments of one packet. Default 10,000,000, which is the default number of
+    /// attachments times the default `maxPayload`. A decoder holds at most this much, and one text message,
+    /// while it waits for the rest of a packet.
     pub max_attachment_bytes: usize,
-    /// The number of attachments of one packet of the JSON parser. Default 10, as in Node's `socket.io-parser`.
+    /// The number of attachments of one packet of the JSON parser. Default 10, as in Node's
+    /// `socket.io-parser`.
     pub max_attachments: usize,
-    /// The number of binary values in one packet of the MessagePack parser, where they are part of the one message.
-    /// Default 1,000. An empty binary value takes 2 bytes on the wire and about 60 in memory.
+    /// The number of binary values in one packet of the MessagePack parser, where they are part of the one
+    /// message. Default 1,000. An empty binary value takes 2 bytes on the wire and about 60 in memory.
     pub max_inline_attachments: usize,
-    /// How deep arrays and maps may be nested. Default and maximum 127, which is what `serde_json` deserialises; a
-    /// larger value counts as 127.
+    /// How deep arrays and maps may be nested. Default and maximum 127, which is what `serde_json`
+    /// deserialises; a larger value counts as 127.
     pub max_json_depth: usize,
-    /// The bytes of a namespace, together with its query string. Default 4,096: clients of protocol revision 4 put
-    /// their credentials there.
+    /// The bytes of a namespace, together with its query string. Default 4,096: clients of protocol revision
+    /// 4 put their credentials there.
     pub max_namespace_length: usize,
 }
 

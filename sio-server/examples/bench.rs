@@ -3,6 +3,8 @@
 //! On `/`: `echo`(x) emits `echo`(x) back, `ack`(x) acknowledges with x, `join`(room) joins and acknowledges,
 //! `bcast`(room, x) emits `bcast`(x) to the room, the sender included.
 
+#![allow(clippy::print_stdout, reason = "whoever starts it waits for the line")]
+
 use std::time::Duration;
 
 use sio_server::{Args, Reply, Server, Socket, Value};

@@ -298,3 +298,55 @@ const MESSAGE: u8 = b'4';
 const V3_MESSAGE: u8 = 4;
 /// The largest working buffer a thread keeps: one large emit must not be remembered for ever.
 const SPARE_CAPACITY: usize = 64 * 1024;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn wire(encoded: &Encoded, revision: Revision) -> Vec<u8> {
+        let wire = encoded.slices(revision).collect::<Vec<_>>().concat();
+        assert_eq!(wire.len(), encoded.wire_len(revision));
+        wire
+    }
+
+    fn with_attachment() -> Encoded {
+        Encoded::new(&Packet::event("/", None, r#"["e",{}]"#, vec![Bytes::from_static(&[1, 2])]), None)
+    }
+
+    #[test]
+    fn revision_3_counts_the_type_byte_of_a_binary_message() {
+        let text = b"\x81\x0c451-[\"e\",{}]";
+        assert_eq!(wire(&with_attachment(), Revision::V4), [&text[..], b"\x82\x02\x01\x02"].concat());
+        assert_eq!(wire(&with_attachment(), Revision::V3), [&text[..], b"\x82\x03\x04\x01\x02"].concat());
+    }
+
+    #[test]
+    fn base64_is_a_text_message_with_a_type_digit_in_revision_3_only() {
+        let text = b"\x81\x0c451-[\"e\",{}]";
+        let v4 = with_attachment().to_base64(Revision::V4);
+        assert_eq!(wire(&v4, Revision::V4), [&text[..], b"\x81\x05bAQI="].concat());
+        let v3 = with_attachment().to_base64(Revision::V3);
+        assert_eq!(wire(&v3, Revision::V3), [&text[..], b"\x81\x06b4AQI="].concat());
+    }
+
+    #[test]
+    fn a_poll_gets_the_same_messages_without_frames() {
+        let encoded = with_attachment();
+        let mut messages = encoded.messages();
+        assert!(matches!(messages.next(), Some(Message::Text(r#"51-["e",{}]"#))));
+        assert!(matches!(messages.next(), Some(Message::Binary(&[1, 2]))));
+        assert!(messages.next().is_none());
+    }
+
+    #[test]
+    fn a_draft_and_a_packet_give_the_same_bytes() {
+        let args = ("é", 1.0, [true; 3]);
+        for (nsp, id) in [("/", None), ("/chat", Some(12))] {
+            let draft = Draft::event(nsp, "say", &args).unwrap();
+            let packet = Encoded::new(&draft.packet(nsp, id), None);
+            let mut again = Draft::event(nsp, "say", &args).unwrap();
+            assert_eq!(again.frame(nsp, id), wire(&packet, Revision::V4));
+            assert_eq!(wire(&draft.encode(nsp, id), Revision::V4), wire(&packet, Revision::V4));
+        }
+    }
+}

@@ -67,8 +67,8 @@ mod transport;
 mod websocket;
 
 pub use adapter::{
-    Adapter, AdapterFactory, BroadcastFlags, BroadcastOptions, LocalAdapter, LocalNamespace, RoomEvent,
-    SocketDetails,
+    Adapter, AdapterFactory, BroadcastFlags, BroadcastOptions, ConnectionStateRecovery, LocalAdapter,
+    LocalNamespace, RoomEvent, SocketDetails,
 };
 pub use broadcast::{Broadcast, BroadcastAck, IntoRooms};
 pub use builder::ServerBuilder;
@@ -86,11 +86,17 @@ pub use server::Server;
 pub use service::{Layer, Layered, Listening, ResponseBody, Service};
 /// The wire formats, for parsers and values of one's own.
 pub use sio_protocol as protocol;
-pub use sio_protocol::socketio::Value;
+pub use sio_protocol::socketio::{Value, Values};
 pub use socket::acks::{AckFuture, AckResult, AckSink};
 pub use socket::remote::RemoteSocket;
 pub use socket::{Socket, SocketOperator};
 pub use websocket::PerMessageDeflate;
+
+/// The example of the project's front page compiles.
+#[cfg(doctest)]
+#[doc = include_str!("../../README.md")]
+#[derive(Debug)]
+pub struct Readme;
 
 #[cfg(fuzzing)]
 pub mod fuzzing {

@@ -108,37 +108,49 @@ impl Shared {
         self.states.get(&TypeId::of::<T>()).and_then(|state| Arc::clone(state).downcast().ok())
     }
 
-    pub(crate) fn existing(&self, path: &str) -> Option<Arc<NamespaceInner>> {
+    fn existing(&self, path: &str) -> Option<Arc<NamespaceInner>> {
         self.namespaces.read().unwrap_or_else(PoisonError::into_inner).get(path).cloned()
     }
 
     /// The namespace for a client's CONNECT: one that exists, or a child of a parent whose test accepts it.
     pub(crate) fn namespace_for(self: &Arc<Self>, path: &str, auth: &str) -> Option<Arc<NamespaceInner>> {
-        if let Some(namespace) = self.existing(path) {
-            return Some(namespace);
+        // Counted as used while the map is locked: a namespace in use is not removed.
+        let joined = |namespace: &Arc<NamespaceInner>| {
+            namespace.join_begins();
+            Arc::clone(namespace)
+        };
+        if let Some(namespace) = self.namespaces.read().unwrap_or_else(PoisonError::into_inner).get(path) {
+            return Some(joined(namespace));
         }
         let parents = self.parents.read().unwrap_or_else(PoisonError::into_inner).clone();
         let parent = parents.into_iter().find(|(matches, _)| matches(path, auth))?.1;
-        Some(self.create(path, |shared| NamespaceInner::child(shared, path, &parent)))
+        let mut namespaces = self.namespaces.write().unwrap_or_else(PoisonError::into_inner);
+        // Of two first joins of one namespace the second finds what the first has made.
+        let namespace =
+            namespaces.entry(path.into()).or_insert_with(|| NamespaceInner::child(self, path, &parent));
+        Some(joined(namespace))
+    }
+
+    /// Removes a namespace made for clients when its last client has left.
+    pub(crate) fn remove_unused(&self, path: &str) {
+        let removed = {
+            let mut namespaces = self.namespaces.write().unwrap_or_else(PoisonError::into_inner);
+            match namespaces.get(path) {
+                Some(namespace) if namespace.is_unused_child() => namespaces.remove(path),
+                _ => None,
+            }
+        };
+        if let Some(namespace) = removed {
+            self.spawn(async move { namespace.adapter().close().await });
+        }
     }
 
     fn of(self: &Arc<Self>, path: &str) -> Arc<NamespaceInner> {
-        self.existing(path).unwrap_or_else(|| self.create(path, |shared| NamespaceInner::new(shared, path)))
-    }
-
-    /// Two first joins of one namespace get the same one: the second finds it under the write lock.
-    fn create(
-        self: &Arc<Self>,
-        path: &str,
-        make: impl FnOnce(&Arc<Self>) -> Arc<NamespaceInner>,
-    ) -> Arc<NamespaceInner> {
-        let mut namespaces = self.namespaces.write().unwrap_or_else(PoisonError::into_inner);
-        if let Some(namespace) = namespaces.get(path) {
-            return Arc::clone(namespace);
+        if let Some(namespace) = self.existing(path) {
+            return namespace;
         }
-        let namespace = make(self);
-        namespaces.insert(path.into(), Arc::clone(&namespace));
-        namespace
+        let mut namespaces = self.namespaces.write().unwrap_or_else(PoisonError::into_inner);
+        Arc::clone(namespaces.entry(path.into()).or_insert_with(|| NamespaceInner::new(self, path)))
     }
 
     pub(crate) fn adapter_factory(&self) -> &Arc<dyn AdapterFactory> {
@@ -245,8 +257,9 @@ impl Server {
     /// the client's `auth` as JSON text. A real namespace is made for the first client of each name and shares the
     /// handlers registered here; emits made here reach all of them. Node: `io.of(regex)` and `io.of(function)`.
     ///
-    /// Names come from clients: a test that accepts everything lets them make any number of namespaces. One without
-    /// clients takes about 300 bytes and is removed when its last client leaves.
+    /// Names come from clients: a test that accepts everything lets them make as many namespaces as they have
+    /// connections times `max_namespaces`, at about 400 bytes each. One is removed when the last of its sockets is
+    /// gone (Node: `cleanupEmptyChildNamespaces`); a [`Namespace`] kept from [`of`](Self::of) then reaches nobody.
     pub fn of_matching(&self, matches: impl Fn(&str, &str) -> bool + Send + Sync + 'static) -> Namespace {
         let parent = NamespaceInner::parent(&self.shared);
         let mut parents = self.shared.parents.write().unwrap_or_else(PoisonError::into_inner);
@@ -297,13 +310,11 @@ impl Server {
     }
 
     /// Aims at all clients of `/`, to add flags or a timeout.
-    #[must_use]
     pub fn broadcast(&self) -> Broadcast {
         self.sockets().broadcast()
     }
 
     /// Only clients of this process, not those of other nodes.
-    #[must_use]
     pub fn local(&self) -> Broadcast {
         self.broadcast().local()
     }

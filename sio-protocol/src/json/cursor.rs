@@ -1,7 +1,8 @@
-//! A cursor over JSON text that has been validated, for the readers that follow: the deserialiser for arguments with
-//! attachments, and the translation to MessagePack.
+//! A cursor over JSON text that has been validated, for the readers that follow: the deserialiser for
+//! arguments with attachments, and the translation to MessagePack.
 //!
-//! Text that is not valid after all (a packet can be built by hand) gives an error or a wrong value, never a panic.
+//! Text that is not valid after all (a packet can be built by hand) gives an error or a wrong value, never a
+//! panic.
 
 use std::borrow::Cow;
 
@@ -63,7 +64,8 @@ impl<'a> Cursor<'a> {
         if self.eat(byte) { Ok(()) } else { Err(self.error()) }
     }
 
-    /// Passes what separates the items of an array or object: says whether there is one more item before `end`.
+    /// Passes what separates the items of an array or object: says whether there is one more item before
+    /// `end`.
     pub(crate) fn next_item(&mut self, first: &mut bool, end: u8) -> Result<bool, Syntax> {
         if self.eat(end) {
             return Ok(false);

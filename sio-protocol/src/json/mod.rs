@@ -1,8 +1,8 @@
-//! JSON text as the wire needs it: a validator, a cursor over text that was validated before, and writers that print
-//! what `JSON.stringify` prints.
+//! JSON text as the wire needs it: a validator, a cursor over text that was validated before, and writers
+//! that print what `JSON.stringify` prints.
 //!
-//! Pure and private to this crate. `serde_json` does the rest: whatever has no binary attachment is deserialised by
-//! it.
+//! Pure and private to this crate. `serde_json` does the rest: whatever has no binary attachment is
+//! deserialised by it.
 
 mod cursor;
 mod number;

@@ -1,8 +1,9 @@
 //! Numbers as JavaScript reads and prints them.
 //!
-//! JavaScript has one numeric type, the double, and prints the shortest text that reads back as the same double:
-//! `1`, not `1.0`; `1e+21`, not `1e21`; `100000000000000000000` in full (ECMA-262, Number::toString). NaN and the
-//! infinities have no JSON form and become `null`; negative zero becomes `0`. Integers keep all their digits.
+//! JavaScript has one numeric type, the double, and prints the shortest text that reads back as the same
+//! double: `1`, not `1.0`; `1e+21`, not `1e21`; `100000000000000000000` in full (ECMA-262, Number::toString).
+//! NaN and the infinities have no JSON form and become `null`; negative zero becomes `0`. Integers keep all
+//! their digits.
 
 use serde_json::ser::{CompactFormatter, Formatter};
 
@@ -56,6 +57,24 @@ impl From<i64> for Numeric {
     }
 }
 
+impl From<u64> for Numeric {
+    fn from(value: u64) -> Self {
+        Self::Unsigned(value)
+    }
+}
+
+impl From<i32> for Numeric {
+    fn from(value: i32) -> Self {
+        i64::from(value).into()
+    }
+}
+
+impl From<u32> for Numeric {
+    fn from(value: u32) -> Self {
+        Self::Unsigned(value.into())
+    }
+}
+
 impl From<f64> for Numeric {
     /// Integral doubles that are exact become integers, so that `1` and `1.0` are the same number.
     fn from(value: f64) -> Self {
@@ -70,7 +89,7 @@ pub(crate) fn write_f64<S: Sink>(out: &mut S, value: f64) {
     } else if value.is_finite() {
         let mut digits = Printed::default();
         digits.take(|buffer| CompactFormatter.write_f64(buffer, value));
-        write_shortest(out, digits.text());
+        write_shortest(out, digits.bytes());
     } else {
         out.text("null");
     }
@@ -83,7 +102,7 @@ pub(crate) fn write_f32<S: Sink>(out: &mut S, value: f32) {
     } else if value.is_finite() {
         let mut digits = Printed::default();
         digits.take(|buffer| CompactFormatter.write_f32(buffer, value));
-        write_shortest(out, digits.text());
+        write_shortest(out, digits.bytes());
     } else {
         out.text("null");
     }
@@ -96,64 +115,71 @@ macro_rules! integers {
         pub(crate) fn $name<S: Sink>(out: &mut S, value: $kind) {
             let mut digits = Printed::default();
             digits.take(|buffer| CompactFormatter.$name(buffer, value));
-            out.text(digits.text());
+            out.all_ascii(digits.bytes());
         }
     )*};
 }
 integers! { write_u64(u64) write_i64(i64) write_u128(u128) write_i128(i128) }
 
-/// Reformats the shortest digits of a number from the notation of `serde_json` to that of ECMA-262, where the digits
-/// are called `s`, their count `k` and the position of the point `n`.
-fn write_shortest<S: Sink>(out: &mut S, printed: &str) {
-    let unsigned = printed.strip_prefix('-').unwrap_or(printed);
-    if unsigned.len() < printed.len() {
-        out.ascii(b'-');
-    }
-    let (mantissa, exponent) = unsigned.split_once('e').unwrap_or((unsigned, "0"));
-    let (whole, fraction) = mantissa.split_once('.').unwrap_or((mantissa, ""));
-    let exponent: i32 = exponent.parse().unwrap_or(0);
-
+/// Reformats the shortest digits of a number from the notation of `serde_json` to that of ECMA-262, where the
+/// digits are called `s`, their count `k` and the position of the point `n`.
+fn write_shortest<S: Sink>(out: &mut S, printed: &[u8]) {
     let mut digits = [0; DIGITS];
-    let mut k = 0;
-    for digit in whole.bytes().chain(fraction.bytes()) {
-        // Leading zeros are no digits of the number; they only move the point, which `n` accounts for below.
-        if (k > 0 || digit != b'0') && k < DIGITS {
-            digits[k] = digit;
-            k += 1;
+    let (mut k, mut n, mut exponent) = (0, 0, 0);
+    let (mut in_fraction, mut negative_exponent) = (false, false);
+    let mut bytes = printed.iter().copied();
+    for byte in bytes.by_ref() {
+        match byte {
+            b'-' => out.ascii(b'-'),
+            b'.' => in_fraction = true,
+            b'e' => break,
+            // Leading zeros are no digits of the number; behind the point they move it.
+            b'0' if k == 0 => n -= i32::from(in_fraction),
+            digit => {
+                digits[k] = digit;
+                k += 1;
+                n += i32::from(!in_fraction);
+            }
         }
     }
-    let leading = (whole.len() + fraction.len() - k) as i32;
-    let n = whole.len() as i32 + exponent - leading;
+    for byte in bytes {
+        match byte {
+            b'-' => negative_exponent = true,
+            b'+' => {}
+            digit => exponent = exponent * 10 + i32::from(digit - b'0'),
+        }
+    }
+    n += if negative_exponent { -exponent } else { exponent };
     while k > 1 && digits[k - 1] == b'0' {
         k -= 1;
     }
     let s = &digits[..k];
-    let zeros = |out: &mut S, count: i32| (0..count).for_each(|_| out.ascii(b'0'));
-    let all = |out: &mut S, part: &[u8]| part.iter().for_each(|&digit| out.ascii(digit));
 
-    if k as i32 <= n && n <= 21 {
-        all(out, s);
-        zeros(out, n - k as i32);
+    let point = usize::try_from(n).unwrap_or(0);
+    if k <= point && n <= 21 {
+        out.all_ascii(s);
+        out.all_ascii(&ZEROS[..point - k]);
     } else if 0 < n && n <= 21 {
-        all(out, &s[..n as usize]);
+        out.all_ascii(&s[..point]);
         out.ascii(b'.');
-        all(out, &s[n as usize..]);
+        out.all_ascii(&s[point..]);
     } else if -6 < n && n <= 0 {
         out.text("0.");
-        zeros(out, -n);
-        all(out, s);
+        out.all_ascii(&ZEROS[..n.unsigned_abs() as usize]);
+        out.all_ascii(s);
     } else {
-        all(out, &s[..1]);
+        out.all_ascii(&s[..1]);
         if k > 1 {
             out.ascii(b'.');
-            all(out, &s[1..]);
+            out.all_ascii(&s[1..]);
         }
         out.text(if n > 0 { "e+" } else { "e-" });
         write_u64(out, u64::from((n - 1).unsigned_abs()));
     }
 }
 
-/// Says whether a double is an integer below 2^53 in size, where doubles still count in ones. Negative zero is.
+/// Says whether a double is an integer below 2^53 in size, where doubles still count in ones. Negative zero
+/// is.
 fn is_exact_integer(value: f64) -> bool {
     value.abs() < 9_007_199_254_740_992.0 && value.trunc() == value
 }
@@ -168,14 +194,15 @@ impl Printed {
     #[inline]
     fn take(&mut self, print: impl FnOnce(&mut &mut [u8]) -> std::io::Result<()>) {
         let mut rest = &mut self.buffer[..];
-        // A failure would mean that the buffer is too small, and then the number is cut off, which a test rules out.
+        // A failure would mean that the buffer is too small, and then the number is cut off, which a test
+        // rules out.
         let _ = print(&mut rest);
         self.length = DIGITS - rest.len();
     }
 
     #[inline]
-    fn text(&self) -> &str {
-        std::str::from_utf8(&self.buffer[..self.length]).unwrap_or_default()
+    fn bytes(&self) -> &[u8] {
+        &self.buffer[..self.length]
     }
 }
 
@@ -187,6 +214,7 @@ impl Default for Printed {
 
 /// The most characters a number has: `i128::MIN`. A double has at most 24.
 const DIGITS: usize = 40;
+const ZEROS: [u8; 21] = [b'0'; 21];
 
 #[cfg(test)]
 mod tests {

@@ -1,9 +1,10 @@
 //! The search for the next byte of a JSON string that needs a look: quote, backslash or control character.
 //!
-//! Most bytes on the wire are inside strings, so this loop decides how fast long messages are. It reads eight bytes
-//! at a time, and in long strings blocks that the compiler turns into vector instructions.
+//! Most bytes on the wire are inside strings, so this loop decides how fast long messages are. It reads eight
+//! bytes at a time, and in long strings blocks that the compiler turns into vector instructions.
 
-/// Gives the offset, at or after `from`, of the first quote, backslash or control character, or the length of `bytes`.
+/// Gives the offset, at or after `from`, of the first quote, backslash or control character, or the length of
+/// `bytes`.
 #[inline]
 pub(crate) fn find_special(bytes: &[u8], from: usize) -> usize {
     let mut at = from;
@@ -40,9 +41,14 @@ fn find_in_long(bytes: &[u8], from: usize) -> usize {
     find_in_rest(bytes, at)
 }
 
+/// Looks at the last bytes, fewer than a word, one by one.
+#[inline]
 fn find_in_rest(bytes: &[u8], from: usize) -> usize {
-    let rest = bytes.get(from..).unwrap_or_default();
-    from + rest.iter().position(|&byte| is_special(byte)).unwrap_or(rest.len())
+    let mut at = from;
+    while bytes.get(at).is_some_and(|&byte| !is_special(byte)) {
+        at += 1;
+    }
+    at
 }
 
 fn word_at(bytes: &[u8], at: usize) -> Option<u64> {
@@ -53,8 +59,8 @@ fn is_special(byte: u8) -> bool {
     (byte == b'"') | (byte == b'\\') | (byte < 0x20)
 }
 
-/// Sets the top bit of every special byte. A borrow can set one too many, but only above a true hit, and only the
-/// lowest one is used.
+/// Sets the top bit of every special byte. A borrow can set one too many, but only above a true hit, and only
+/// the lowest one is used.
 fn special_bits(word: u64) -> u64 {
     let quote = word ^ (ONES * b'"' as u64);
     let backslash = word ^ (ONES * b'\\' as u64);

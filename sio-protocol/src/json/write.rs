@@ -1,7 +1,7 @@
 //! Writers of JSON text that print exactly what `JSON.stringify` prints.
 //!
-//! Strings escape the quote, the backslash and the control characters and nothing else. The target is anything that
-//! takes text, so that bytes for a frame and a `String` for a packet share one writer.
+//! Strings escape the quote, the backslash and the control characters and nothing else. The target is
+//! anything that takes text, so that bytes for a frame and a `String` for a packet share one writer.
 
 use super::scan::find_special;
 
@@ -12,6 +12,9 @@ pub(crate) trait Sink {
 
     /// Appends one ASCII character.
     fn ascii(&mut self, byte: u8);
+
+    /// Appends several ASCII characters.
+    fn all_ascii(&mut self, bytes: &[u8]);
 
     /// Makes room for so many more bytes.
     fn reserve(&mut self, more: usize);
@@ -26,6 +29,11 @@ impl Sink for Vec<u8> {
     #[inline]
     fn ascii(&mut self, byte: u8) {
         self.push(byte);
+    }
+
+    #[inline]
+    fn all_ascii(&mut self, bytes: &[u8]) {
+        self.extend_from_slice(bytes);
     }
 
     #[inline]
@@ -46,6 +54,11 @@ impl Sink for String {
     }
 
     #[inline]
+    fn all_ascii(&mut self, bytes: &[u8]) {
+        self.extend(bytes.iter().copied().map(char::from));
+    }
+
+    #[inline]
     fn reserve(&mut self, more: usize) {
         Self::reserve(self, more);
     }
@@ -63,15 +76,25 @@ pub(crate) fn write_string<S: Sink>(out: &mut S, text: &str) {
 /// Writes the inside of a string.
 #[inline]
 pub(crate) fn write_escaped<S: Sink>(out: &mut S, text: &str) {
+    let at = find_special(text.as_bytes(), 0);
+    if at == text.len() {
+        out.text(text);
+    } else {
+        write_with_escapes(out, text, at);
+    }
+}
+
+#[inline(never)]
+fn write_with_escapes<S: Sink>(out: &mut S, text: &str, first: usize) {
     let bytes = text.as_bytes();
-    let mut plain = 0;
+    let (mut plain, mut at) = (0, first);
     loop {
-        let at = find_special(bytes, plain);
         // What is special is ASCII, so both ends are character boundaries.
         out.text(text.get(plain..at).unwrap_or_default());
         let Some(&byte) = bytes.get(at) else { return };
         write_escape(out, byte);
         plain = at + 1;
+        at = find_special(bytes, plain);
     }
 }
 

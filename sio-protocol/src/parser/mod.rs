@@ -1,8 +1,9 @@
 //! The border between packets and messages: parsers that both sides of a connection have agreed on.
 //!
-//! [`JsonParser`] is the default one of every client; [`MsgPackParser`] is that of `socket.io-msgpack-parser`. Others
-//! can be added: a parser makes one decoder for each connection, and encodes packets without a state. Whatever the
-//! parser, inside the server a [`Packet`] is JSON text and attachments.
+//! [`JsonParser`] is the default one of every client; [`MsgPackParser`] is that of
+//! `socket.io-msgpack-parser`. Others can be added: a parser makes one decoder for each connection, and
+//! encodes packets without a state. Whatever the parser, inside the server a [`Packet`] is JSON text and
+//! attachments.
 
 mod json;
 mod msgpack;

@@ -1,13 +1,14 @@
 //! The arguments of an event or an ack: text until someone asks for a type.
 //!
-//! A tuple stands for several arguments, anything else for the first one. Without attachments `serde_json` reads the
-//! text; with attachments our own reader does, which knows placeholders.
+//! A tuple stands for several arguments, anything else for the first one. Without attachments `serde_json`
+//! reads the text; with attachments our own reader does, which knows placeholders.
 
 use std::cell::Cell;
 use std::fmt;
 
 use bytes::Bytes;
 use serde::de::{DeserializeSeed, Deserializer, Error as _, IgnoredAny, MapAccess, SeqAccess, Visitor};
+use serde::ser::{Serialize, SerializeTuple, Serializer};
 use serde::{Deserialize, forward_to_deserialize_any};
 
 use super::reader::Reader;
@@ -27,8 +28,8 @@ pub struct RawArgs<'a> {
 }
 
 impl<'a> RawArgs<'a> {
-    /// Makes arguments of the text of a JSON array, without the name of an event, and the attachments that its
-    /// placeholders refer to. Text that is no array counts as no arguments.
+    /// Makes arguments of the text of a JSON array, without the name of an event, and the attachments that
+    /// its placeholders refer to. Text that is no array counts as no arguments.
     pub fn new(array: &'a str, attachments: &'a [Bytes]) -> Self {
         let mut cursor = Cursor::new(array, 0);
         if !cursor.eat(b'[') {
@@ -65,7 +66,8 @@ impl<'a> RawArgs<'a> {
         matches!(self.array.as_bytes().get(self.first), None | Some(b']'))
     }
 
-    /// Gives the text of the arguments, separated by commas, without brackets and without the name of the event.
+    /// Gives the text of the arguments, separated by commas, without brackets and without the name of the
+    /// event.
     pub fn json(&self) -> &'a str {
         let rest = self.array.get(self.first..).unwrap_or_default();
         rest.trim_ascii_end().strip_suffix(']').unwrap_or_default().trim_ascii_end()
@@ -76,12 +78,13 @@ impl<'a> RawArgs<'a> {
         self.attachments
     }
 
-    /// Deserialises the arguments: a tuple from as many arguments, `()` from none, anything else from the first one.
-    /// More arguments than that are ignored, as in JavaScript. A missing one is read as null, which an `Option` takes.
+    /// Deserialises the arguments: a tuple from as many arguments, `()` from none, anything else from the
+    /// first one. More arguments than that are ignored, as in JavaScript. A missing one is read as null,
+    /// which an `Option` takes.
     ///
-    /// Binary arguments arrive where the type asks for bytes: [`Bytes`], `serde_bytes`, [`Value`], and also `Vec<u8>`.
-    /// serde does not tell arrays of fixed length from tuples, so `[f64; 2]` stands for two arguments; for one that is
-    /// an array, ask for `([f64; 2],)`.
+    /// Binary arguments arrive where the type asks for bytes: [`Bytes`], `serde_bytes`, [`Value`], and also
+    /// `Vec<u8>`. serde does not tell arrays of fixed length from tuples, so `[f64; 2]` stands for two
+    /// arguments; for one that is an array, ask for `([f64; 2],)`.
     ///
     /// # Errors
     ///
@@ -125,6 +128,18 @@ impl<'a> RawArgs<'a> {
     }
 }
 
+impl Serialize for RawArgs<'_> {
+    /// Writes the arguments as a tuple, so that they can be sent on as they are, however many there are.
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let values = self.values().map_err(serde::ser::Error::custom)?;
+        let mut tuple = serializer.serialize_tuple(values.len())?;
+        for value in &values {
+            tuple.serialize_element(value)?;
+        }
+        tuple.end()
+    }
+}
+
 /// Holds arguments that outlive their packet.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct OwnedArgs {
@@ -150,6 +165,13 @@ impl OwnedArgs {
     /// If an argument is missing or not what `T` expects.
     pub fn deserialize<'a, T: Deserialize<'a>>(&'a self) -> Result<T, ArgsError> {
         self.raw().deserialize()
+    }
+}
+
+impl Serialize for OwnedArgs {
+    /// Writes the arguments as a tuple, so that they can be sent on as they are, however many there are.
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        self.raw().serialize(serializer)
     }
 }
 
@@ -303,6 +325,10 @@ impl<'a> Deserializer<'a> for Arguments<'a> {
         name: &'static str,
         visitor: V,
     ) -> Result<V::Value, ArgsError> {
+        if name == super::values::ALL {
+            let mut reader = Reader::new(self.0.array, self.0.first, self.0.attachments);
+            return visitor.visit_seq(All { reader: &mut reader, index: 0 });
+        }
         if name != super::reader::RAW_VALUE {
             // A wrapper around a tuple still stands for several arguments.
             return visitor.visit_newtype_struct(self);
@@ -323,7 +349,8 @@ impl<'a> Deserializer<'a> for Arguments<'a> {
     }
 }
 
-/// Lets a visitor see an array of `serde_json` without the name of the event and with what is missing at its end.
+/// Lets a visitor see an array of `serde_json` without the name of the event and with what is missing at its
+/// end.
 struct Tuple<'c, V> {
     visitor: V,
     named: bool,
@@ -399,6 +426,25 @@ impl<'de, T: DeserializeSeed<'de>> DeserializeSeed<'de> for Present<'_, T> {
             Some(seed) => seed.deserialize(deserializer),
             None => Err(D::Error::custom("asked twice")),
         }
+    }
+}
+
+/// Gives the arguments one by one, as many as there are.
+struct All<'c, 'de> {
+    reader: &'c mut Reader<'de>,
+    index: usize,
+}
+
+impl<'de> SeqAccess<'de> for All<'_, 'de> {
+    type Error = ArgsError;
+
+    fn next_element_seed<T: DeserializeSeed<'de>>(&mut self, seed: T) -> Result<Option<T::Value>, ArgsError> {
+        let index = self.index;
+        if !self.reader.has_argument(index == 0)? {
+            return Ok(None);
+        }
+        self.index += 1;
+        seed.deserialize(&mut *self.reader).map(Some).map_err(|error| error.at(index))
     }
 }
 

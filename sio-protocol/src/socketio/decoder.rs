@@ -1,8 +1,9 @@
 //! The decoder of the default parser: text messages and attachments in, packets out.
 //!
-//! Pure state machine, owned by the connection: between packets it is empty, and while attachments are outstanding it
-//! holds the packet they belong to. That state outlives a change of transport. Spec: socket.io-protocol v5, "Packet
-//! encoding"; strictness as in `socket.io-parser` 4.2.7, except that numbers in headers are decimal digits only.
+//! Pure state machine, owned by the connection: between packets it is empty, and while attachments are
+//! outstanding it holds the packet they belong to. That state outlives a change of transport. Spec:
+//! socket.io-protocol v5, "Packet encoding"; strictness as in `socket.io-parser` 4.2.7, except that numbers
+//! in headers are decimal digits only.
 
 use std::borrow::Cow;
 use std::sync::Arc;
@@ -18,7 +19,8 @@ use super::{event, header};
 
 /// Puts packets together from the messages of one connection.
 ///
-/// After an error the connection is to be closed; a decoder that is used on anyway starts with the next packet.
+/// After an error the connection is to be closed; a decoder that is used on anyway starts with the next
+/// packet.
 ///
 /// ```
 /// use std::sync::Arc;
@@ -112,8 +114,8 @@ impl Pending {
     }
 }
 
-/// Checks the data of a packet against its kind. Gives the data and, for an event, where its name ends. Data that is
-/// missing is no error at this level.
+/// Checks the data of a packet against its kind. Gives the data and, for an event, where its name ends. Data
+/// that is missing is no error at this level.
 pub(crate) fn check_data(
     kind: PacketKind,
     data: &str,
@@ -144,8 +146,8 @@ pub(crate) fn check_data(
     Ok((data, name_end))
 }
 
-/// Checks that every placeholder points to an attachment, and brings those that are spelled in another way (JSON
-/// allows white space, more keys and another order) into the one form that all readers know.
+/// Checks that every placeholder points to an attachment, and brings those that are spelled in another way
+/// (JSON allows white space, more keys and another order) into the one form that all readers know.
 fn resolve_placeholders(data: Cow<'_, str>, attachments: usize) -> Result<Cow<'_, str>, Malformed> {
     let mut pass = Placeholders { cursor: Cursor::new(&data, 0), attachments, copied: 0, out: String::new() };
     if !data.is_empty() {
@@ -212,7 +214,8 @@ impl<'a> Placeholders<'a> {
         if !marked {
             return Ok(());
         }
-        // "num must be a number of an attachment": a missing one, a fraction or a string is an illegal attachment.
+        // "num must be a number of an attachment": a missing one, a fraction or a string is an illegal
+        // attachment.
         let index = index.ok_or(self.invalid())?;
         // What was rewritten inside goes away with the object.
         self.out.truncate(before.1);

@@ -4,8 +4,9 @@ use std::borrow::Cow;
 
 use crate::json::{Cursor, write_f64};
 
-/// Says whether a name is reserved for what client and server raise themselves, so that it can neither be sent nor
-/// received: `connect`, `connect_error`, `disconnect`, `disconnecting`, `newListener`, `removeListener`.
+/// Says whether a name is reserved for what client and server raise themselves, so that it can neither be
+/// sent nor received: `connect`, `connect_error`, `disconnect`, `disconnecting`, `newListener`,
+/// `removeListener`.
 ///
 /// ```
 /// assert!(sio_protocol::socketio::is_reserved_event("disconnect"));

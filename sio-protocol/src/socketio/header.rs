@@ -1,7 +1,7 @@
 //! The header of a packet: type, number of attachments, namespace and ack id, all before the JSON text.
 //!
-//! Written forwards for a message that is built at once, and backwards for one whose data is there already and left
-//! room before it. Spec: socket.io-protocol v5, "Packet encoding".
+//! Written forwards for a message that is built at once, and backwards for one whose data is there already
+//! and left room before it. Spec: socket.io-protocol v5, "Packet encoding".
 
 use crate::error::Malformed;
 use crate::json::{Sink, write_u64};
@@ -60,8 +60,8 @@ fn attachment_count<'a>(text: &'a str, limits: &Limits) -> Result<(usize, &'a st
     }
 }
 
-/// "if the namespace is different from the main namespace (`/`), the namespace, then `,`". The comma may be missing at
-/// the end of the message, and clients of revision 4 leave it out.
+/// "if the namespace is different from the main namespace (`/`), the namespace, then `,`". The comma may be
+/// missing at the end of the message, and clients of revision 4 leave it out.
 fn namespace(text: &str) -> (&str, &str) {
     if !text.starts_with('/') {
         return ("/", text);
@@ -69,7 +69,8 @@ fn namespace(text: &str) -> (&str, &str) {
     text.split_once(',').unwrap_or((text, ""))
 }
 
-/// Reads an id of decimal digits. Node reads white space as digits too, which is no use to anyone and refused here.
+/// Reads an id of decimal digits. Node reads white space as digits too, which is no use to anyone and refused
+/// here.
 fn ack_id(text: &str) -> Result<(Option<u64>, &str), Malformed> {
     let (digits, rest) = split_digits(text);
     if digits.is_empty() {
@@ -108,9 +109,9 @@ pub fn write_header(out: &mut String, kind: PacketKind, attachments: usize, nsp:
     }
 }
 
-/// Writes the header of a packet so that it ends at `end`, and gives the offset at which it starts. The data can thus
-/// be written first, behind [`header_len_max`] bytes of room, when neither the ack id nor the number of attachments is
-/// known yet.
+/// Writes the header of a packet so that it ends at `end`, and gives the offset at which it starts. The data
+/// can thus be written first, behind [`header_len_max`] bytes of room, when neither the ack id nor the number
+/// of attachments is known yet.
 ///
 /// # Panics
 ///

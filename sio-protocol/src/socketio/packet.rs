@@ -1,7 +1,8 @@
 //! The packet: what one or several messages say once they are put together.
 //!
-//! Its data stays JSON text, borrowed from the message where that is possible, and binary values stay beside it as
-//! attachments. Whether the wire type is that of a binary packet follows from the attachments and is not stored.
+//! Its data stays JSON text, borrowed from the message where that is possible, and binary values stay beside
+//! it as attachments. Whether the wire type is that of a binary packet follows from the attachments and is
+//! not stored.
 
 use std::borrow::Cow;
 
@@ -13,11 +14,11 @@ use super::{event, header};
 
 /// Is one Socket.IO packet.
 ///
-/// Text that comes from a decoder is valid JSON of the type that the kind asks for. A packet built by hand is taken at
-/// its word; wrong text makes wrong packets and failing arguments, but no panic.
+/// Text that comes from a decoder is valid JSON of the type that the kind asks for. A packet built by hand is
+/// taken at its word; wrong text makes wrong packets and failing arguments, but no panic.
 ///
-/// With attachments, the data refers to each as `{"_placeholder":true,"num":0}`, in exactly this form; the decoders
-/// bring other spellings into it. Without attachments such an object is ordinary data.
+/// With attachments, the data refers to each as `{"_placeholder":true,"num":0}`, in exactly this form; the
+/// decoders bring other spellings into it. Without attachments such an object is ordinary data.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Packet<'a> {
@@ -51,7 +52,8 @@ impl<'a> Packet<'a> {
         Self::new(PacketKind::ConnectError, nsp.into(), None, data.into(), Vec::new())
     }
 
-    /// Makes an event. `data` is an array that starts with the name, as [`write_event`](super::write_event) writes it.
+    /// Makes an event. `data` is an array that starts with the name, as [`write_event`](super::write_event)
+    /// writes it.
     pub fn event(
         nsp: impl Into<Cow<'a, str>>,
         id: Option<u64>,
@@ -73,8 +75,8 @@ impl<'a> Packet<'a> {
         Self::new(PacketKind::Ack, nsp.into(), Some(id), data.into(), attachments)
     }
 
-    /// Gives the name of an event. A number is printed as JavaScript prints it. `None` for other packets, and for an
-    /// event without data, which Node drops silently.
+    /// Gives the name of an event. A number is printed as JavaScript prints it. `None` for other packets, and
+    /// for an event without data, which Node drops silently.
     pub fn event_name(&self) -> Option<Cow<'_, str>> {
         event::name(self.data.get(..self.known_name_end())?)
     }
@@ -88,8 +90,8 @@ impl<'a> Packet<'a> {
         }
     }
 
-    /// Deserialises the data of a packet that is no list of arguments: CONNECT and CONNECT_ERROR. Data that is missing
-    /// is read as null.
+    /// Deserialises the data of a packet that is no list of arguments: CONNECT and CONNECT_ERROR. Data that
+    /// is missing is read as null.
     ///
     /// # Errors
     ///
@@ -153,8 +155,8 @@ impl<'a> Packet<'a> {
     }
 }
 
-/// Names what a packet is for. The two binary types of the wire are [`Event`](Self::Event) and [`Ack`](Self::Ack) with
-/// attachments.
+/// Names what a packet is for. The two binary types of the wire are [`Event`](Self::Event) and
+/// [`Ack`](Self::Ack) with attachments.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[expect(clippy::exhaustive_enums, reason = "the protocol fixes the set, and each kind needs its own answer")]
 pub enum PacketKind {

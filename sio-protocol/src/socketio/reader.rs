@@ -1,7 +1,8 @@
 //! The deserialiser for JSON text with attachments.
 //!
-//! It does what `serde_json` does, and gives the attachment wherever a placeholder stands: to types that ask for bytes,
-//! to types that take what comes (so that flattened, untagged and internally tagged types work), and as a sequence.
+//! It does what `serde_json` does, and gives the attachment wherever a placeholder stands: to types that ask
+//! for bytes, to types that take what comes (so that flattened, untagged and internally tagged types work),
+//! and as a sequence.
 
 use std::borrow::Cow;
 

@@ -1,7 +1,7 @@
 //! A value of any type, for code that does not know what it receives.
 //!
-//! Like `serde_json::Value`, with two differences: binary values have a place of their own, and objects keep the order
-//! of their keys, which JavaScript programs see.
+//! Like `serde_json::Value`, with two differences: binary values have a place of their own, and objects keep
+//! the order of their keys, which JavaScript programs see.
 
 use std::fmt;
 
@@ -99,8 +99,9 @@ impl Value {
     }
 }
 
-/// Is a number. Integers up to 64 bits keep all their digits; everything else is a double. `1` and `1.0` are the same.
-#[derive(Clone, Copy, Debug, PartialEq)]
+/// Is a number. Integers up to 64 bits keep all their digits; everything else is a double. `1` and `1.0` are
+/// the same.
+#[derive(Clone, Copy, PartialEq)]
 pub struct Number(Numeric);
 
 impl Number {
@@ -121,6 +122,29 @@ impl Number {
     /// Gives the number, if it is an integer that fits.
     pub fn as_u64(self) -> Option<u64> {
         if let Numeric::Unsigned(value) = self.0 { Some(value) } else { None }
+    }
+}
+
+impl Number {
+    /// Gives what is inside.
+    pub(crate) fn numeric(self) -> Numeric {
+        self.0
+    }
+}
+
+impl From<Numeric> for Number {
+    fn from(number: Numeric) -> Self {
+        Self(number)
+    }
+}
+
+impl fmt::Debug for Number {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.0 {
+            Numeric::Unsigned(value) => value.fmt(formatter),
+            Numeric::Negative(value) => value.fmt(formatter),
+            Numeric::Float(value) => value.fmt(formatter),
+        }
     }
 }
 
@@ -230,6 +254,23 @@ impl<'de> Visitor<'de> for ValueVisitor {
     }
 }
 
+macro_rules! numbers {
+    ($($kind:ty)*) => {$(
+        impl From<$kind> for Number {
+            fn from(value: $kind) -> Self {
+                Self(value.into())
+            }
+        }
+
+        impl From<$kind> for Value {
+            fn from(value: $kind) -> Self {
+                Self::Number(value.into())
+            }
+        }
+    )*};
+}
+numbers! { i32 i64 u32 u64 f64 }
+
 macro_rules! from {
     ($($kind:ty => |$value:ident| $result:expr;)*) => {$(
         impl From<$kind> for Value {
@@ -241,11 +282,6 @@ macro_rules! from {
 }
 from! {
     bool => |value| Self::Bool(value);
-    i32 => |value| Self::from(i64::from(value));
-    i64 => |value| Self::Number(Number(value.into()));
-    u32 => |value| Self::from(u64::from(value));
-    u64 => |value| Self::Number(Number(Numeric::Unsigned(value)));
-    f64 => |value| Self::Number(Number(value.into()));
     Number => |value| Self::Number(value);
     &str => |value| Self::String(value.to_owned());
     String => |value| Self::String(value);

@@ -228,10 +228,10 @@ impl<M: Member> Rooms<M> {
             return;
         }
         for name in rooms {
-            if let Some(index) = self.owner(name) {
-                if let Some(member) = stamp_once(&mut self.slots, index, stamp) {
-                    f(member);
-                }
+            if let Some(index) = self.owner(name)
+                && let Some(member) = stamp_once(&mut self.slots, index, stamp)
+            {
+                f(member);
             }
             if let Some(room) = self.find_room(name).and_then(|room| self.rooms[room as usize].as_ref()) {
                 for index in &room.members {
@@ -292,12 +292,11 @@ impl<M: Member> Rooms<M> {
         let Some(room) = self.rooms[seat.room as usize].as_mut() else { return };
         changes.push(Change::Left(room.name.clone()));
         room.members.swap_remove(seat.position as usize);
-        if let Some(moved) = room.members.get(seat.position as usize) {
-            if let Some(slot) = self.slots[*moved as usize].as_mut() {
-                if let Some(theirs) = slot.seats.iter_mut().find(|theirs| theirs.room == seat.room) {
-                    theirs.position = seat.position;
-                }
-            }
+        if let Some(moved) = room.members.get(seat.position as usize)
+            && let Some(slot) = self.slots[*moved as usize].as_mut()
+            && let Some(theirs) = slot.seats.iter_mut().find(|theirs| theirs.room == seat.room)
+        {
+            theirs.position = seat.position;
         }
         if room.members.is_empty() {
             let rooms = &self.rooms;
@@ -445,7 +444,7 @@ mod tests {
                     model.insert(id, BTreeSet::new());
                 }
                 1 if next(4) == 0 => assert_eq!(rooms.remove(&id).is_some(), model.remove(&id).is_some()),
-                2 | 3 | 4 => {
+                2..=4 => {
                     rooms.join(&id, &name, &mut Changes::new());
                     if let Some(names) = model.get_mut(&id) {
                         names.insert(name);

@@ -99,10 +99,10 @@ impl<'a> Dispatch<'a> {
     /// Handles a text message of a WebSocket.
     pub(crate) fn websocket_text(&mut self, text: &str) -> Next {
         // Nearly everything is a message; it needs nothing from the session but to be noticed once a batch.
-        if self.heard {
-            if let Some(message) = text.strip_prefix('4') {
-                return self.text(message);
-            }
+        if self.heard
+            && let Some(message) = text.strip_prefix('4')
+        {
+            return self.text(message);
         }
         match engineio::Packet::decode_text(self.connection.revision(), text) {
             Ok(packet) => self.packet(Transport::WebSocket, packet),
@@ -195,50 +195,40 @@ impl<'a> Dispatch<'a> {
 
     /// Hands a packet to its socket. Whatever makes no sense in the present state closes the connection.
     fn socket_packet(&mut self, packet: &Packet<'_>) -> Next {
-        match packet.kind {
-            PacketKind::Connect => {
-                self.last = None;
-                if connect::handle_connect(self.connection, packet) {
-                    return self.alive();
-                }
+        if packet.kind == PacketKind::Connect {
+            self.last = None;
+            if connect::handle_connect(self.connection, packet) {
+                return self.alive();
             }
-            PacketKind::Event => {
-                if let Some((socket, table)) = self.find(&packet.nsp) {
-                    socket.handle_event(&table, packet);
-                    return self.alive();
-                }
-            }
-            PacketKind::Ack => {
-                if let Some((socket, _)) = self.find(&packet.nsp) {
-                    socket.handle_ack(packet);
-                    return Next::Continue;
-                }
-            }
-            PacketKind::Disconnect => {
-                if let Some((socket, _)) = self.find(&packet.nsp) {
-                    self.last = None;
-                    socket.leave_namespace(DisconnectReason::ClientNamespaceDisconnect);
-                    return self.alive();
-                }
-            }
-            // Only a server sends CONNECT_ERROR.
-            _ => {}
+            return self.end(DisconnectReason::ForcedServerClose, End::Graceful);
         }
-        self.end(DisconnectReason::ForcedServerClose, End::Graceful)
+        let Some((socket, table)) = self.take_target(&packet.nsp) else {
+            return self.end(DisconnectReason::ForcedServerClose, End::Graceful);
+        };
+        match packet.kind {
+            PacketKind::Event => socket.handle_event(&table, packet),
+            PacketKind::Ack => socket.handle_ack(packet),
+            PacketKind::Disconnect => socket.leave_namespace(DisconnectReason::ClientNamespaceDisconnect),
+            // Only a server sends CONNECT_ERROR.
+            _ => return self.end(DisconnectReason::ForcedServerClose, End::Graceful),
+        }
+        // While the socket is connected so is the connection; that is cheaper to ask.
+        if socket.is_connected() {
+            self.last = Some((socket, table));
+            return Next::Continue;
+        }
+        self.alive()
     }
 
-    fn find(&mut self, nsp: &str) -> Option<(Arc<SocketInner>, Arc<Table>)> {
-        match &self.last {
-            Some((socket, table)) if socket.namespace().path() == nsp && socket.is_connected() => {
-                Some((Arc::clone(socket), Arc::clone(table)))
-            }
-            _ => {
-                let socket = self.connection.socket(nsp)?;
-                let table = socket.namespace().table();
-                self.last = Some((Arc::clone(&socket), Arc::clone(&table)));
-                Some((socket, table))
-            }
+    /// The socket of a namespace with the namespace's handlers. Nearly every batch is for one socket only, so the
+    /// last one is kept.
+    fn take_target(&mut self, nsp: &str) -> Option<(Arc<SocketInner>, Arc<Table>)> {
+        if let Some(last) = self.last.take_if(|(socket, _)| socket.namespace().path() == nsp) {
+            return Some(last);
         }
+        let socket = self.connection.socket(nsp)?;
+        let table = socket.namespace().table();
+        Some((socket, table))
     }
 
     /// A handler may have ended the connection.

@@ -141,7 +141,7 @@ impl Connection {
             deflate: AtomicBool::new(false),
         });
         server.sessions.insert(&connection, config.max_sessions)?;
-        server.timers.add(timer_at, Arc::downgrade(&connection));
+        server.timers.add(timer_at, connection.id.prefix());
         tracing::debug!(session = ?connection.id, ?revision, ?transport, "session opened");
         Some(connection)
     }
@@ -416,10 +416,7 @@ impl Connection {
         let deadline = core.deadline();
         if deadline < core.timer_at {
             core.timer_at = deadline;
-            // The weak handle of the entry cannot be made from `&self`: the registry has the shared one.
-            if let Some(connection) = self.server.sessions.get(&self.id) {
-                self.server.timers.add(deadline, Arc::downgrade(&connection));
-            }
+            self.server.timers.add(deadline, self.id.prefix());
         }
     }
 
@@ -430,12 +427,7 @@ impl Connection {
         let mut late = false;
         {
             let mut core = self.core.locked();
-            if core.ended.is_some() {
-                drop(core);
-                self.finish_lingering();
-                return;
-            }
-            if core.timer_at != at {
+            if core.ended.is_some() || core.timer_at != at {
                 return;
             }
             while let Some(due) = core.session.handle_timeout(self.timing(), now) {
@@ -444,7 +436,7 @@ impl Connection {
             late = late || core.connect_deadline.is_some_and(|deadline| deadline <= now);
             core.timer_at = core.deadline();
             if !late && core.timer_at != u64::MAX {
-                self.server.timers.add(core.timer_at, Arc::downgrade(self));
+                self.server.timers.add(core.timer_at, self.id.prefix());
             }
         }
         if late {
@@ -537,7 +529,7 @@ impl Connection {
     /// Has [`finish_lingering`](Self::finish_lingering) called after `wait`.
     fn linger(self: &Arc<Self>, wait: Duration) {
         let at = self.server.now().saturating_add(millis(wait));
-        self.server.timers.add(at, Arc::downgrade(self));
+        self.server.timers.add_lingering(at, Arc::downgrade(self));
     }
 
     /// Gives up waiting for a client to take its last packets or to close its side.

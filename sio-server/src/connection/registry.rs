@@ -29,19 +29,26 @@ impl Registry {
             self.count.fetch_sub(1, Ordering::Relaxed);
             return None;
         }
-        let hash = self.hash(connection.id());
-        self.shard(hash).locked().insert_unique(hash, Arc::clone(connection), |c| self.hash(c.id()));
+        let hash = self.hash(connection.id().prefix());
+        let rehash = |c: &Arc<Connection>| self.hash(c.id().prefix());
+        self.shard(hash).locked().insert_unique(hash, Arc::clone(connection), rehash);
         Some(())
     }
 
     pub(crate) fn get(&self, id: &SessionId) -> Option<Arc<Connection>> {
-        let hash = self.hash(id);
+        let hash = self.hash(id.prefix());
         self.shard(hash).locked().find(hash, |c| c.id() == id).cloned()
+    }
+
+    /// The session whose id begins like this.
+    pub(crate) fn get_by_prefix(&self, prefix: u64) -> Option<Arc<Connection>> {
+        let hash = self.hash(prefix);
+        self.shard(hash).locked().find(hash, |c| c.id().prefix() == prefix).cloned()
     }
 
     /// Removes a session, if it is still there.
     pub(crate) fn remove(&self, id: &SessionId) {
-        let hash = self.hash(id);
+        let hash = self.hash(id.prefix());
         let removed = {
             let mut shard = self.shard(hash).locked();
             shard.find_entry(hash, |c| c.id() == id).ok().map(|entry| entry.remove().0)
@@ -61,8 +68,8 @@ impl Registry {
         self.shards.iter().flat_map(|shard| shard.locked().iter().cloned().collect::<Vec<_>>()).collect()
     }
 
-    fn hash(&self, id: &SessionId) -> u64 {
-        self.hasher.hash_one(id)
+    fn hash(&self, prefix: u64) -> u64 {
+        self.hasher.hash_one(prefix)
     }
 
     fn shard(&self, hash: u64) -> &Mutex<HashTable<Arc<Connection>>> {

@@ -4,7 +4,7 @@
 //! the pong's deadline), so an entry that comes due too early is simply put back; only a deadline that moves forward
 //! gets a second entry, and the stale one is recognised by its time.
 
-use std::cmp::Reverse;
+use std::cmp::{Ordering, Reverse};
 use std::collections::BinaryHeap;
 use std::future::{Future, poll_fn};
 use std::pin::pin;
@@ -13,6 +13,7 @@ use std::task::{Poll, Waker};
 use std::time::Duration;
 
 use super::Connection;
+use super::flush::Batch;
 use crate::server::Shared;
 use crate::sync::Lock;
 
@@ -24,41 +25,69 @@ pub(crate) struct Timers {
 
 #[derive(Debug, Default)]
 struct State {
-    heap: BinaryHeap<Reverse<Entry>>,
+    /// Deadlines with the sessions they are of: 16 bytes each, and a session that has ended keeps no memory alive
+    /// until its last deadline passes.
+    sessions: BinaryHeap<Reverse<(u64, u64)>>,
+    /// Connections that have left the registry and wait for their client to close its side.
+    lingering: BinaryHeap<Reverse<Lingering>>,
     waker: Option<Waker>,
     closed: bool,
 }
 
 #[derive(Debug)]
-struct Entry {
+struct Lingering {
     at: u64,
     connection: Weak<Connection>,
 }
 
-impl PartialEq for Entry {
+impl PartialEq for Lingering {
     fn eq(&self, other: &Self) -> bool {
         self.at == other.at
     }
 }
-impl Eq for Entry {}
-impl PartialOrd for Entry {
-    fn partial_cmp(&self, other: &Self) -> Option<std::cmp::Ordering> {
+impl Eq for Lingering {}
+impl PartialOrd for Lingering {
+    fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
         Some(self.cmp(other))
     }
 }
-impl Ord for Entry {
-    fn cmp(&self, other: &Self) -> std::cmp::Ordering {
+impl Ord for Lingering {
+    fn cmp(&self, other: &Self) -> Ordering {
         self.at.cmp(&other.at)
     }
 }
 
+impl State {
+    fn head(&self) -> Option<u64> {
+        let session = self.sessions.peek().map(|Reverse((at, _))| *at);
+        let lingering = self.lingering.peek().map(|Reverse(head)| head.at);
+        session.into_iter().chain(lingering).min()
+    }
+}
+
+/// What came due.
+#[derive(Debug, Default)]
+struct Dues {
+    sessions: Vec<(u64, u64)>,
+    lingering: Vec<Weak<Connection>>,
+}
+
 impl Timers {
-    /// Has `connection` called at `at` (milliseconds of the server's clock).
-    pub(crate) fn add(&self, at: u64, connection: Weak<Connection>) {
+    /// Has the session whose id begins with `prefix` called at `at` (milliseconds of the server's clock).
+    pub(crate) fn add(&self, at: u64, prefix: u64) {
+        self.insert(at, |state| state.sessions.push(Reverse((at, prefix))));
+    }
+
+    /// Has a connection that is no longer registered called at `at`.
+    pub(crate) fn add_lingering(&self, at: u64, connection: Weak<Connection>) {
+        self.insert(at, |state| state.lingering.push(Reverse(Lingering { at, connection })));
+    }
+
+    fn insert(&self, at: u64, push: impl FnOnce(&mut State)) {
         let waker = {
             let mut state = self.state.locked();
-            let first = state.heap.peek().is_none_or(|Reverse(head)| at < head.at);
-            state.heap.push(Reverse(Entry { at, connection }));
+            let first = state.head().is_none_or(|head| at < head);
+            push(&mut state);
             if first { state.waker.take() } else { None }
         };
         if let Some(waker) = waker {
@@ -66,18 +95,16 @@ impl Timers {
         }
     }
 
-    /// Takes the entries that are due, or says how long to sleep.
-    fn due(&self, now: u64, due: &mut Vec<(u64, Weak<Connection>)>) -> Option<u64> {
+    /// Takes the entries that are due, and says when the next one is.
+    fn due(&self, now: u64, dues: &mut Dues) -> Option<u64> {
         let mut state = self.state.locked();
-        while let Some(Reverse(head)) = state.heap.peek() {
-            if head.at > now {
-                return Some(head.at - now);
-            }
-            if let Some(Reverse(entry)) = state.heap.pop() {
-                due.push((entry.at, entry.connection));
-            }
+        while state.sessions.peek().is_some_and(|Reverse((at, _))| *at <= now) {
+            dues.sessions.extend(state.sessions.pop().map(|Reverse(entry)| entry));
         }
-        None
+        while state.lingering.peek().is_some_and(|Reverse(head)| head.at <= now) {
+            dues.lingering.extend(state.lingering.pop().map(|Reverse(entry)| entry.connection));
+        }
+        state.head()
     }
 
     pub(crate) fn close(&self) {
@@ -98,15 +125,25 @@ impl Drop for Timers {
 
 /// The task of all timers of a server.
 pub(crate) async fn run(server: Weak<Shared>) {
-    let mut due = Vec::new();
+    let mut dues = Dues::default();
     loop {
         let Some(shared) = server.upgrade() else { return };
-        let wait = shared.timers.due(shared.now(), &mut due);
-        for (at, connection) in due.drain(..) {
-            if let Some(connection) = connection.upgrade() {
+        let now = shared.now();
+        let head = shared.timers.due(now, &mut dues);
+        let wait = head.map(|head| head.saturating_sub(now));
+        // What is sent here goes out in one write per connection.
+        let batch = Batch::begin();
+        for (at, prefix) in dues.sessions.drain(..) {
+            if let Some(connection) = shared.sessions.get_by_prefix(prefix) {
                 connection.handle_timer(at);
             }
         }
+        for connection in dues.lingering.drain(..) {
+            if let Some(connection) = connection.upgrade() {
+                connection.finish_lingering();
+            }
+        }
+        drop(batch);
         drop(shared);
         let mut sleep = pin!(async {
             match wait {
@@ -122,8 +159,7 @@ pub(crate) async fn run(server: Weak<Shared>) {
                     return Poll::Ready(true);
                 }
                 // An entry may have come before the waker was left behind.
-                let head = state.heap.peek().map(|Reverse(head)| head.at.saturating_sub(shared.now()));
-                if head.is_some_and(|head| wait.is_none_or(|wait| head < wait)) {
+                if state.head().is_some_and(|next| head.is_none_or(|head| next < head)) {
                     return Poll::Ready(false);
                 }
                 state.waker = Some(cx.waker().clone());

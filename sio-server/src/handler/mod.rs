@@ -16,7 +16,7 @@ pub use self::extract::{Args, Arguments, Auth, Event, FromContext, State};
 pub(crate) use self::reply::AckSlot;
 pub use self::reply::{AckSender, IntoReply, Reply};
 pub use self::table::ListenerId;
-pub(crate) use self::table::{EventTable, Table};
+pub(crate) use self::table::{EventTable, Listeners, Table};
 use crate::reason::DisconnectReason;
 use crate::socket::SocketInner;
 

@@ -20,7 +20,7 @@ use crate::socket::SocketInner;
 /// there was none, the fallback.
 pub(crate) fn event(
     table: &EventTable,
-    own: Listeners,
+    own: &Listeners,
     socket: &Arc<SocketInner>,
     name: &str,
     packet: &Packet<'_>,

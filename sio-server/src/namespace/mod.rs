@@ -5,11 +5,14 @@ pub(crate) mod connect;
 use std::fmt;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError, RwLock, Weak};
+use std::time::{SystemTime, UNIX_EPOCH};
 
 use serde::Serialize;
 use sio_protocol::parser::Parser;
+use sio_protocol::socketio::Packet;
 use smallvec::SmallVec;
 
+use crate::adapter::recovery::{Restored, Session, Store};
 use crate::adapter::rooms::{Change, Changes, Rooms};
 use crate::adapter::{Adapter, BroadcastOptions, LocalNamespace, RoomEvent};
 use crate::broadcast::{Broadcast, IntoRooms};
@@ -38,8 +41,12 @@ pub(crate) struct NamespaceInner {
     outgoing_listeners: AtomicUsize,
     on_room_event: RwLock<Option<OnRoomEvent>>,
     wants_room_events: AtomicBool,
-    parent: Option<Arc<NamespaceInner>>,
+    parent: Option<Arc<Self>>,
     is_parent: bool,
+    /// Sockets that exist or are being connected.
+    users: AtomicUsize,
+    /// What clients may come back for; none when recovery is off.
+    recovery: Option<Mutex<Store>>,
 }
 
 impl NamespaceInner {
@@ -69,6 +76,8 @@ impl NamespaceInner {
             wants_room_events: AtomicBool::new(false),
             parent,
             is_parent,
+            users: AtomicUsize::new(0),
+            recovery: server.config.recovery.map(|options| Mutex::new(Store::new(options))),
         });
         // A parent has no sockets of its own.
         if !is_parent {
@@ -94,6 +103,25 @@ impl NamespaceInner {
 
     pub(crate) fn is_child_of(&self, parent: &Arc<Self>) -> bool {
         self.parent.as_ref().is_some_and(|own| Arc::ptr_eq(own, parent))
+    }
+
+    /// A socket is about to be made for it.
+    pub(crate) fn join_begins(&self) {
+        self.users.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// A socket of it no longer exists.
+    pub(crate) fn socket_dropped(&self) {
+        if self.users.fetch_sub(1, Ordering::AcqRel) == 1
+            && self.parent.is_some()
+            && let Some(server) = self.server()
+        {
+            server.remove_unused(&self.path);
+        }
+    }
+
+    pub(crate) fn is_unused_child(&self) -> bool {
+        self.parent.is_some() && self.users.load(Ordering::Acquire) == 0
     }
 
     pub(crate) fn adapter(&self) -> &Arc<dyn Adapter> {
@@ -133,6 +161,41 @@ impl NamespaceInner {
         } else {
             self.outgoing_listeners.fetch_sub(1, Ordering::Relaxed);
         }
+    }
+
+    // Recovery
+
+    /// Whether clients may come back for what they missed.
+    pub(crate) fn recovers(&self) -> bool {
+        self.recovery.is_some() && self.adapter().supports_recovery()
+    }
+
+    fn with_recovery<R>(&self, f: impl FnOnce(&mut Store, u64) -> R) -> Option<R> {
+        let store = self.recovery.as_ref().filter(|_| self.recovers())?;
+        let now = self.server()?.now();
+        Some(f(&mut store.locked(), now))
+    }
+
+    /// Keeps an event that can be repeated, and gives it with its offset; `None` when it is to be sent as it is.
+    pub(crate) fn store(&self, packet: &Packet<'_>, options: &BroadcastOptions) -> Option<Packet<'static>> {
+        if packet.id.is_some() || options.flags.volatile {
+            return None;
+        }
+        let unix = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+        let unix = u64::try_from(unix.as_millis()).unwrap_or(u64::MAX);
+        self.with_recovery(|store, now| store.store(packet, options, now, unix))
+    }
+
+    pub(crate) fn save_session(&self, pid: String, session: Session) {
+        self.with_recovery(|store, now| store.save(pid, session, now));
+    }
+
+    pub(crate) fn restore_session(&self, pid: &str, offset: &str) -> Option<Restored> {
+        self.with_recovery(|store, now| store.restore(pid, offset, now)).flatten()
+    }
+
+    pub(crate) fn skips_middlewares(&self) -> bool {
+        self.with_recovery(|store, _| store.options().skips_middlewares()).unwrap_or_default()
     }
 
     // Sockets and rooms
@@ -393,13 +456,11 @@ impl Namespace {
     }
 
     /// Only sockets of this process.
-    #[must_use]
     pub fn local(&self) -> Broadcast {
         self.broadcast().local()
     }
 
     /// Aims at all sockets of the namespace, to add flags or a timeout.
-    #[must_use]
     pub fn broadcast(&self) -> Broadcast {
         Broadcast::new(Arc::clone(&self.0))
     }

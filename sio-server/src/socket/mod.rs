@@ -1,340 +1,35 @@
-//! One client in one namespace: the handle users hold, and what stands behind it.
+//! One client in one namespace: the handle users hold.
 
 pub(crate) mod acks;
+mod inner;
+mod operator;
 pub(crate) mod remote;
 
 use std::any::{Any, TypeId};
-use std::collections::HashMap;
-use std::fmt;
-use std::sync::atomic::{AtomicU8, Ordering};
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 use std::time::Duration;
 
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use sio_protocol::engineio::Revision;
 use sio_protocol::engineio::session::Transport;
-use sio_protocol::socketio::{OwnedArgs, Packet, RawArgs};
+use sio_protocol::socketio::{OwnedArgs, RawArgs};
 use tokio::sync::oneshot;
 
-use self::acks::{AckFuture, AckSink, Pending, Waiter};
-use crate::adapter::SocketDetails;
-use crate::adapter::rooms::Member;
+use self::acks::{AckFuture, Waiter};
+pub(crate) use self::inner::SocketInner;
+use self::inner::{Flags, stage};
+pub use self::operator::SocketOperator;
 use crate::broadcast::{Broadcast, IntoRooms, report};
-use crate::connection::{Connection, End};
-use crate::encoded::{Draft, Encoded};
+use crate::connection::End;
+use crate::connection::flush::Batch;
 use crate::error::{AckError, EmitError};
-use crate::handler::{Context, EventTable, Handler, IntoReply, ListenerId, Table, run};
+use crate::handler::{Context, Handler, IntoReply, ListenerId};
 use crate::handshake::Handshake;
 use crate::id::SocketId;
-use crate::namespace::{Namespace, NamespaceInner};
+use crate::namespace::Namespace;
 use crate::reason::DisconnectReason;
 use crate::server::Server;
-use crate::sync::Lock;
-
-/// Where a socket is in its life. It only moves forward.
-mod stage {
-    /// Middlewares are being asked.
-    pub(super) const CONNECTING: u8 = 0;
-    pub(super) const CONNECTED: u8 = 1;
-    /// `disconnecting` handlers run: rooms are still there, packets still go out.
-    pub(super) const DISCONNECTING: u8 = 2;
-    pub(super) const DISCONNECTED: u8 = 3;
-}
-
-/// The shared part of a socket: about 100 bytes, plus [`Cold`] for those that use it.
-pub(crate) struct SocketInner {
-    id: SocketId,
-    namespace: Arc<NamespaceInner>,
-    connection: Arc<Connection>,
-    auth: Option<Arc<str>>,
-    stage: AtomicU8,
-    cold: Mutex<Option<Box<Cold>>>,
-}
-
-/// What most sockets never need.
-#[derive(Default)]
-struct Cold {
-    acks: Pending,
-    events: EventTable,
-    outgoing: Vec<(ListenerId, OnOutgoing)>,
-    data: Option<serde_json::Value>,
-    extensions: HashMap<TypeId, Arc<dyn Any + Send + Sync>>,
-    /// Rooms a middleware has joined before the socket was connected.
-    early_rooms: Vec<String>,
-}
-
-type OnOutgoing = Arc<dyn Fn(&str, RawArgs<'_>) + Send + Sync>;
-
-impl SocketInner {
-    pub(crate) fn new(
-        namespace: Arc<NamespaceInner>,
-        connection: &Arc<Connection>,
-        auth: Option<Arc<str>>,
-    ) -> Arc<Self> {
-        let id = match connection.revision() {
-            Revision::V3 => SocketId::of_protocol_3(namespace.path(), connection.id()),
-            _ => SocketId::generate(),
-        };
-        Arc::new(Self {
-            id,
-            namespace,
-            connection: Arc::clone(connection),
-            auth,
-            stage: AtomicU8::new(stage::CONNECTING),
-            cold: Mutex::new(None),
-        })
-    }
-
-    pub(crate) fn id(&self) -> &SocketId {
-        &self.id
-    }
-
-    pub(crate) fn namespace(&self) -> &Arc<NamespaceInner> {
-        &self.namespace
-    }
-
-    pub(crate) fn connection(&self) -> &Arc<Connection> {
-        &self.connection
-    }
-
-    pub(crate) fn is_connected(&self) -> bool {
-        matches!(self.stage.load(Ordering::Acquire), stage::CONNECTED | stage::DISCONNECTING)
-    }
-
-    fn cold<R>(&self, f: impl FnOnce(&mut Cold) -> R) -> R {
-        f(self.cold.locked().get_or_insert_default())
-    }
-
-    /// Reads what is there without making it.
-    fn if_cold<R>(&self, f: impl FnOnce(&mut Cold) -> R) -> Option<R> {
-        self.cold.locked().as_deref_mut().map(f)
-    }
-
-    fn advance(&self, from: u8, to: u8) -> bool {
-        self.stage.compare_exchange(from, to, Ordering::AcqRel, Ordering::Acquire).is_ok()
-    }
-
-    // The life of a socket
-
-    /// Connects it: broadcasts reach it from here on, and the `connection` handlers run.
-    pub(crate) fn start(self: &Arc<Self>) {
-        if !self.advance(stage::CONNECTING, stage::CONNECTED) {
-            return;
-        }
-        let rooms = self.if_cold(|cold| std::mem::take(&mut cold.early_rooms)).unwrap_or_default();
-        self.namespace.insert(self, &rooms);
-        if self.connection.is_ended() {
-            // The connection ended between the CONNECT and here; its end has not seen this socket connected.
-            self.handle_end(DisconnectReason::TransportClose);
-            return;
-        }
-        run::lifecycle(&self.namespace.table().connection, "connection", self, None);
-    }
-
-    /// Gives up a socket that was never connected.
-    pub(crate) fn abandon(&self) {
-        self.advance(stage::CONNECTING, stage::DISCONNECTED);
-    }
-
-    /// Leaves the namespace, as the client or the server asked.
-    pub(crate) fn leave_namespace(self: &Arc<Self>, reason: DisconnectReason) {
-        self.handle_end(reason);
-        self.connection.remove_socket(self);
-    }
-
-    /// The socket is over: handlers run, rooms are left, nobody waits for its acknowledgements any more.
-    pub(crate) fn handle_end(self: &Arc<Self>, reason: DisconnectReason) {
-        if !self.advance(stage::CONNECTED, stage::DISCONNECTING) {
-            self.abandon();
-            return;
-        }
-        let table = self.namespace.table();
-        run::lifecycle(&table.disconnecting, "disconnecting", self, Some(reason));
-        self.namespace.remove(self);
-        self.stage.store(stage::DISCONNECTED, Ordering::Release);
-        let waiters = self.if_cold(|cold| {
-            for _ in cold.outgoing.drain(..) {
-                self.namespace.outgoing_listener(false);
-            }
-            std::mem::take(&mut cold.acks)
-        });
-        for waiter in waiters.into_iter().flat_map(Pending::into_waiters) {
-            // A waiter for one answer learns of it as its sender is dropped.
-            if let Waiter::Broadcast(sink) = waiter {
-                sink.answer(Some(self.id.clone()), Err(AckError::Disconnected));
-            }
-        }
-        run::lifecycle(&table.disconnect, "disconnect", self, Some(reason));
-        // Listeners may hold the socket they are registered on: the circle ends here.
-        self.if_cold(|cold| std::mem::take(&mut cold.events));
-    }
-
-    // In
-
-    pub(crate) fn handle_event(self: &Arc<Self>, table: &Table, packet: &Packet<'_>) {
-        let Some(name) = packet.event_name() else { return };
-        let own = self.if_cold(|cold| cold.events.take_listeners(&name)).unwrap_or_default();
-        run::event(&table.events, own, self, &name, packet);
-    }
-
-    pub(crate) fn handle_ack(&self, packet: &Packet<'_>) {
-        let Some(id) = packet.id else { return };
-        // An acknowledgement nobody waits for, or one that comes twice, is ignored.
-        let Some(waiter) = self.if_cold(|cold| cold.acks.remove(id)).flatten() else { return };
-        let args = packet.args().to_owned();
-        match waiter {
-            // The caller may have given up waiting.
-            Waiter::One(sender) => drop(sender.send(args)),
-            Waiter::Broadcast(sink) => sink.answer(Some(self.id.clone()), Ok(args)),
-        }
-    }
-
-    // Out
-
-    /// Sends a broadcast's packet.
-    pub(crate) fn deliver(&self, encoded: &Arc<Encoded>, volatile: bool) {
-        if volatile && !self.connection.is_writable() {
-            return;
-        }
-        // A client that disconnects meanwhile or does not read is not the broadcaster's concern.
-        let _ = self.connection.send(encoded);
-    }
-
-    /// Sends a broadcast's packet that asks for an acknowledgement.
-    pub(crate) fn ask(&self, encoded: &Arc<Encoded>, id: u64, sink: &AckSink) {
-        let result = self.expect_ack(id, Waiter::Broadcast(sink.clone())).and_then(|()| {
-            self.connection.send(encoded).map_err(|error| {
-                self.forget_ack(id);
-                AckError::Emit(error)
-            })
-        });
-        if let Err(error) = result {
-            sink.answer(Some(self.id.clone()), Err(error));
-        }
-    }
-
-    fn expect_ack(&self, id: u64, waiter: Waiter) -> Result<(), AckError> {
-        let max = self.connection.server().config.max_pending_acks;
-        self.cold(|cold| {
-            // Under the lock that the end of the socket takes the waiters with.
-            if !self.is_connected() {
-                return Err(AckError::Disconnected);
-            }
-            if cold.acks.len() >= max {
-                return Err(AckError::TooManyPending(max));
-            }
-            cold.acks.insert(id, waiter);
-            Ok(())
-        })
-    }
-
-    fn forget_ack(&self, id: u64) {
-        self.if_cold(|cold| cold.acks.remove(id));
-    }
-
-    fn send<T: Serialize + ?Sized>(
-        &self,
-        event: &str,
-        args: &T,
-        flags: Flags,
-        ack: Option<u64>,
-    ) -> Result<(), EmitError> {
-        let nsp = self.namespace.path();
-        let draft = Draft::event(nsp, event, args)?;
-        if !self.is_connected() {
-            return Err(EmitError::Disconnected);
-        }
-        if self.namespace.has_outgoing_listeners() {
-            self.notify_outgoing(&draft.packet(nsp, ack));
-        }
-        if flags.volatile && !self.connection.is_writable() {
-            return Ok(());
-        }
-        if flags.uncompressed {
-            let encoded = Encoded::new(&draft.packet(nsp, ack), self.namespace.parser());
-            return self.connection.send(&Arc::new(encoded.uncompressed()));
-        }
-        self.connection.send_draft(draft, nsp, ack)
-    }
-
-    /// Answers an event.
-    pub(crate) fn acknowledge<T: Serialize + ?Sized>(&self, id: u64, args: &T) -> Result<(), EmitError> {
-        let nsp = self.namespace.path();
-        let draft = Draft::ack(nsp, args)?;
-        if !self.is_connected() {
-            return Err(EmitError::Disconnected);
-        }
-        self.connection.send_draft(draft, nsp, Some(id))
-    }
-
-    pub(crate) fn notify_outgoing(&self, packet: &Packet<'_>) {
-        let listeners = self.if_cold(|cold| cold.outgoing.clone()).unwrap_or_default();
-        if listeners.is_empty() {
-            return;
-        }
-        if let Some(name) = packet.event_name() {
-            for (_, listener) in listeners {
-                listener(&name, packet.args());
-            }
-        }
-    }
-
-    // Rooms
-
-    pub(crate) fn join(&self, rooms: &[String]) {
-        match self.stage.load(Ordering::Acquire) {
-            stage::CONNECTING => self.cold(|cold| cold.early_rooms.extend_from_slice(rooms)),
-            stage::DISCONNECTED => {}
-            _ => self.namespace.join(self, rooms),
-        }
-    }
-
-    pub(crate) fn leave(&self, rooms: &[String]) {
-        match self.stage.load(Ordering::Acquire) {
-            stage::CONNECTING => self.cold(|cold| cold.early_rooms.retain(|room| !rooms.contains(room))),
-            _ => self.namespace.leave(self, rooms),
-        }
-    }
-
-    pub(crate) fn disconnect(self: &Arc<Self>, close: bool) {
-        if close {
-            for socket in self.connection.sockets() {
-                socket.disconnect(false);
-            }
-            self.connection.end(DisconnectReason::ForcedServerClose, End::Graceful);
-        } else if self.is_connected() {
-            // A connection that is gone already needs no goodbye.
-            let _ = self.connection.send_packet(&Packet::disconnect(self.namespace.path()));
-            self.leave_namespace(DisconnectReason::ServerNamespaceDisconnect);
-        }
-    }
-
-    pub(crate) fn details(self: &Arc<Self>) -> SocketDetails {
-        let socket = Socket(Arc::clone(self));
-        SocketDetails {
-            id: self.id.clone(),
-            handshake: socket.handshake().to_json(),
-            rooms: socket.rooms(),
-            data: self.if_cold(|cold| cold.data.clone()).flatten().unwrap_or_else(|| serde_json::json!({})),
-        }
-    }
-}
-
-impl Member for Arc<SocketInner> {
-    fn id(&self) -> &str {
-        self.id.as_str()
-    }
-}
-
-impl fmt::Debug for SocketInner {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Socket")
-            .field("id", &self.id)
-            .field("namespace", &self.namespace.path())
-            .finish_non_exhaustive()
-    }
-}
 
 /// A client in a namespace. Cheap to clone: all clones are the same socket. Node: `Socket`.
 ///
@@ -348,25 +43,25 @@ impl Socket {
     /// [`ServerBuilder::allow_eio3`](crate::ServerBuilder::allow_eio3).
     #[must_use]
     pub fn id(&self) -> &SocketId {
-        &self.0.id
+        self.0.id()
     }
 
     /// The namespace it is in. Node: `socket.nsp`.
     #[must_use]
     pub fn namespace(&self) -> Namespace {
-        Namespace::new(Arc::clone(&self.0.namespace))
+        Namespace::new(Arc::clone(self.0.namespace()))
     }
 
     /// The server.
     #[must_use]
     pub fn server(&self) -> Server {
-        Server { shared: Arc::clone(self.0.connection.server()) }
+        Server { shared: Arc::clone(self.0.connection().server()) }
     }
 
     /// What the client said when it connected.
     #[must_use]
     pub fn handshake(&self) -> Handshake {
-        Handshake::new(Arc::clone(&self.0.connection), self.0.auth.clone())
+        self.0.handshake()
     }
 
     /// Whether it is connected. Node: `socket.connected`.
@@ -375,10 +70,16 @@ impl Socket {
         self.0.is_connected()
     }
 
+    /// Whether its client has come back to its session after a loss of connection. Node: `socket.recovered`.
+    #[must_use]
+    pub fn is_recovered(&self) -> bool {
+        self.0.is_recovered()
+    }
+
     /// What carries its packets at the moment: `polling` or `websocket`. Node: `socket.conn.transport.name`.
     #[must_use]
     pub fn transport(&self) -> &'static str {
-        match self.0.connection.transport() {
+        match self.0.connection().transport() {
             Transport::Polling => "polling",
             _ => "websocket",
         }
@@ -387,7 +88,7 @@ impl Socket {
     /// The Engine.IO protocol of its client: 3 (Socket.IO 1.x and 2.x) or 4. Node: `socket.conn.protocol`.
     #[must_use]
     pub fn protocol(&self) -> u8 {
-        match self.0.connection.revision() {
+        match self.0.connection().revision() {
             Revision::V3 => 3,
             _ => 4,
         }
@@ -411,7 +112,7 @@ impl Socket {
     pub fn emit<T: Serialize + ?Sized>(&self, event: &str, args: &T) {
         match self.try_emit(event, args) {
             Ok(()) | Err(EmitError::Disconnected) => {}
-            Err(error) => report(&self.0.namespace, event, error),
+            Err(error) => report(self.0.namespace(), event, error),
         }
     }
 
@@ -425,14 +126,12 @@ impl Socket {
 
     /// Emits through the returned operator are dropped when the transport is busy at that moment, for what is
     /// worthless when late. Of several in one go the first is sent. Node: `socket.volatile`.
-    #[must_use]
     pub fn volatile(&self) -> SocketOperator {
         self.operator().volatile()
     }
 
     /// Whether transports may compress what is emitted through the returned operator. Default: they may. Node:
     /// `socket.compress()`.
-    #[must_use]
     pub fn compress(&self, compress: bool) -> SocketOperator {
         self.operator().compress(compress)
     }
@@ -461,7 +160,6 @@ impl Socket {
     }
 
     /// Sets how long an acknowledgement is awaited. Node: `socket.timeout()`.
-    #[must_use]
     pub fn timeout(&self, timeout: Duration) -> SocketOperator {
         self.operator().timeout(timeout)
     }
@@ -474,7 +172,7 @@ impl Socket {
         timeout: Option<Duration>,
     ) -> AckFuture<R> {
         let (sender, receiver) = oneshot::channel();
-        let id = self.0.namespace.next_ack_id();
+        let id = self.0.namespace().next_ack_id();
         let sent = self.0.expect_ack(id, Waiter::One(sender)).and_then(|()| {
             self.0.send(event, args, flags, Some(id)).map_err(|error| {
                 self.0.forget_ack(id);
@@ -537,16 +235,13 @@ impl Socket {
     /// The rooms it is in, its own first.
     #[must_use]
     pub fn rooms(&self) -> Vec<String> {
-        match self.0.stage.load(Ordering::Acquire) {
-            stage::CONNECTING => self.0.if_cold(|cold| cold.early_rooms.clone()).unwrap_or_default(),
-            _ => self.0.namespace.with_rooms(|rooms| rooms.of(self.id().as_str())),
-        }
+        self.0.rooms()
     }
 
     /// Whether it is in a room.
     #[must_use]
     pub fn is_in(&self, room: &str) -> bool {
-        self.0.namespace.with_rooms(|rooms| rooms.contains(self.id().as_str(), room))
+        self.0.namespace().with_rooms(|rooms| rooms.contains(self.id().as_str(), room))
     }
 
     // Data
@@ -592,7 +287,7 @@ impl Socket {
         H: Handler<A>,
         H::Output: IntoReply,
     {
-        self.0.cold(|cold| cold.events.add(event.into(), handler))
+        self.0.listen(|events| events.add(event.into(), handler))
     }
 
     /// Calls `handler` for the next event `event` only.
@@ -601,7 +296,7 @@ impl Socket {
         H: Handler<A>,
         H::Output: IntoReply,
     {
-        self.0.cold(|cold| cold.events.add_once(event.into(), handler))
+        self.0.listen(|events| events.add_once(event.into(), handler))
     }
 
     /// Removes all of this socket's own listeners of `event`.
@@ -616,7 +311,7 @@ impl Socket {
                 let before = cold.outgoing.len();
                 cold.outgoing.retain(|(known, _)| *known != id);
                 if cold.outgoing.len() < before {
-                    self.0.namespace.outgoing_listener(false);
+                    self.0.namespace().outgoing_listener(false);
                     return true;
                 }
                 cold.events.remove_listener(id)
@@ -630,7 +325,7 @@ impl Socket {
         H: Handler<A>,
         H::Output: IntoReply,
     {
-        self.0.cold(|cold| cold.events.add_any(handler))
+        self.0.listen(|events| events.add_any(handler))
     }
 
     /// Calls `listener` with the name and arguments of every event that is sent to this socket, broadcasts
@@ -642,9 +337,9 @@ impl Socket {
     ) -> ListenerId {
         let id = ListenerId::next();
         self.0.cold(|cold| {
-            if self.0.stage.load(Ordering::Acquire) != stage::DISCONNECTED {
+            if self.0.stage() != stage::DISCONNECTED {
                 cold.outgoing.push((id, Arc::new(listener)));
-                self.0.namespace.outgoing_listener(true);
+                self.0.namespace().outgoing_listener(true);
             }
         });
         id
@@ -654,14 +349,14 @@ impl Socket {
     /// sides see `server namespace disconnect` (`io server disconnect` on the client). Node:
     /// `socket.disconnect(close)`.
     pub fn disconnect(&self, close: bool) {
-        let _batch = crate::connection::flush::Batch::begin();
+        let _batch = Batch::begin();
         self.0.disconnect(close);
     }
 
     /// Closes the client's connection without a goodbye, as a lost network would: every namespace ends with
     /// `forced close`, and a client that reconnects by itself does. Node: `socket.conn.close()`.
     pub fn close_connection(&self) {
-        self.0.connection.end(DisconnectReason::ForcedClose, End::Graceful);
+        self.0.connection().end(DisconnectReason::ForcedClose, End::Graceful);
     }
 }
 
@@ -672,70 +367,6 @@ impl PartialEq for Socket {
 }
 
 impl Eq for Socket {}
-
-/// How one emit to one socket is made.
-#[derive(Clone, Copy, Debug, Default)]
-struct Flags {
-    volatile: bool,
-    uncompressed: bool,
-}
-
-/// An emit to one socket in the making; see [`Socket::volatile`], [`Socket::compress`], [`Socket::timeout`].
-#[derive(Clone, Debug)]
-#[must_use = "nothing is sent before emit or emit_with_ack is called"]
-pub struct SocketOperator {
-    socket: Socket,
-    flags: Flags,
-    timeout: Option<Duration>,
-}
-
-impl SocketOperator {
-    /// See [`Socket::volatile`].
-    pub fn volatile(mut self) -> Self {
-        self.flags.volatile = true;
-        self
-    }
-
-    /// See [`Socket::compress`].
-    pub fn compress(mut self, compress: bool) -> Self {
-        self.flags.uncompressed = !compress;
-        self
-    }
-
-    /// See [`Socket::timeout`].
-    pub fn timeout(mut self, timeout: Duration) -> Self {
-        self.timeout = Some(timeout);
-        self
-    }
-
-    /// See [`Socket::emit`].
-    pub fn emit<T: Serialize + ?Sized>(&self, event: &str, args: &T) {
-        match self.try_emit(event, args) {
-            Ok(()) | Err(EmitError::Disconnected) => {}
-            Err(error) => report(&self.socket.0.namespace, event, error),
-        }
-    }
-
-    /// Like [`emit`](Self::emit), with the error for the caller. A volatile event that is dropped is no error.
-    ///
-    /// # Errors
-    /// See [`EmitError`].
-    pub fn try_emit<T: Serialize + ?Sized>(&self, event: &str, args: &T) -> Result<(), EmitError> {
-        self.socket.0.send(event, args, self.flags, None)
-    }
-
-    /// Sends an event and waits for the client's acknowledgement, for at most the timeout, if one was set.
-    ///
-    /// # Errors
-    /// See [`AckError`].
-    pub fn emit_with_ack<R: DeserializeOwned + Send + 'static>(
-        &self,
-        event: &str,
-        args: &(impl Serialize + ?Sized),
-    ) -> AckFuture<R> {
-        self.socket.ask(event, args, self.flags, self.timeout)
-    }
-}
 
 /// Forgets an acknowledgement that nobody waits for any more.
 struct Awaited {
@@ -748,7 +379,6 @@ impl Drop for Awaited {
         self.socket.forget_ack(self.id);
     }
 }
-
 impl<'a> Context<'a> {
     pub(crate) fn socket(&self) -> Socket {
         Socket(Arc::clone(self.socket))

@@ -7,6 +7,7 @@ use std::future::poll_fn;
 use std::pin::pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
+use std::time::Duration;
 
 use bytes::Buf;
 use http::header::CONTENT_TYPE;
@@ -198,7 +199,11 @@ where
         return empty(StatusCode::BAD_REQUEST);
     }
     let max = connection.server().config.max_http_buffer_size;
-    let body = match collect(body, max).await {
+    // A body that does not arrive within the time a heartbeat may take belongs to a client that is gone.
+    let timing = connection.timing();
+    let patience = Duration::from_millis(timing.ping_interval.saturating_add(timing.ping_timeout));
+    let collected = tokio::time::timeout(patience, collect(body, max)).await;
+    let body = match collected.unwrap_or(Err(CollectError::Lost)) {
         Ok(body) => body,
         Err(CollectError::TooLarge) => {
             posting.done = true;
@@ -289,10 +294,10 @@ impl Drop for Posting<'_> {
         }
         // A WebSocket that took over meanwhile waits for this POST to be handled.
         self.connection.with_outbox(|outbox| {
-            if outbox.channel == Channel::WebSocket {
-                if let Some(waker) = &outbox.waker {
-                    waker.wake_by_ref();
-                }
+            if outbox.channel == Channel::WebSocket
+                && let Some(waker) = &outbox.waker
+            {
+                waker.wake_by_ref();
             }
         });
     }

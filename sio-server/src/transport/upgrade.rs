@@ -28,11 +28,12 @@ use crate::transport::stream::Raw;
 use crate::websocket::{self, Message, Opcode, Reader, close_frame, frame_header};
 
 /// Answers an upgrade request without session.
-pub(crate) fn open(server: &Arc<Shared>, opening: Opening, parts: Parts) -> Response<Body> {
+pub(crate) fn open(server: &Arc<Shared>, opening: &Opening, parts: Parts) -> Response<Body> {
     let (response, deflate) = match accept(server, &parts) {
         Ok(accepted) => accepted,
-        Err(refused) => return refused,
+        Err(refused) => return *refused,
     };
+    let (revision, base64) = (opening.revision, opening.base64);
     let peer = parts.extensions.get::<Peer>().copied();
     let server = Arc::clone(server);
     let task = server.task();
@@ -47,14 +48,14 @@ pub(crate) fn open(server: &Arc<Shared>, opening: Opening, parts: Parts) -> Resp
             return;
         }
         let Some(connection) =
-            Connection::open(&server, opening.revision, Transport::WebSocket, opening.base64, None, request)
+            Connection::open(&server, revision, Transport::WebSocket, base64, None, request)
         else {
             return;
         };
         let _batch = Batch::begin();
         let open = format!("0{}", open_packet(&connection, Transport::WebSocket));
         connection.send_frame(&text_frame(&open));
-        if opening.revision == Revision::V3 {
+        if revision == Revision::V3 {
             connect::connect_implicitly(&connection);
         }
         if deflate {
@@ -70,7 +71,7 @@ pub(crate) fn open(server: &Arc<Shared>, opening: Opening, parts: Parts) -> Resp
 pub(crate) fn upgrade(connection: Arc<Connection>, parts: Parts, base64: bool) -> Response<Body> {
     let (response, deflate) = match accept(connection.server(), &parts) {
         Ok(accepted) => accepted,
-        Err(refused) => return refused,
+        Err(refused) => return *refused,
     };
     let task = connection.server().task();
     tokio::spawn(async move {
@@ -85,8 +86,9 @@ pub(crate) fn upgrade(connection: Arc<Connection>, parts: Parts, base64: bool) -
 }
 
 /// Checks the request; gives the answer and whether compression was agreed on.
-fn accept(server: &Shared, parts: &Parts) -> Result<(Response<()>, bool), Response<Body>> {
-    let accepted = websocket::accept(parts).map_err(|refused| refused.response().map(Body::from))?;
+fn accept(server: &Shared, parts: &Parts) -> Result<(Response<()>, bool), Box<Response<Body>>> {
+    let accepted =
+        websocket::accept(parts).map_err(|refused| Box::new(refused.response().map(Body::from)))?;
     let extension = match server.config.per_message_deflate {
         Some(_) => websocket::negotiate(&parts.headers),
         None => None,
@@ -163,10 +165,10 @@ async fn prove(
         }
         let mut dispatch = loop {
             // What a POST brings came before what the WebSocket brings.
-            if !connection.is_posting() {
-                if let Some(dispatch) = Dispatch::begin(connection) {
-                    break dispatch;
-                }
+            if !connection.is_posting()
+                && let Some(dispatch) = Dispatch::begin(connection)
+            {
+                break dispatch;
             }
             tokio::time::sleep(BUSY_WAIT).await;
         };

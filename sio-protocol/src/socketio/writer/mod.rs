@@ -1,16 +1,22 @@
 //! The serialiser for what the server sends: one pass from the user's type to JSON text and attachments.
 //!
-//! Text and numbers come out as `JSON.stringify` prints them. Whatever serialises as bytes is lifted out: a placeholder
-//! goes into the text and the bytes become the next attachment. At the top a tuple is flattened into several arguments.
+//! Text and numbers come out as `JSON.stringify` prints them. Whatever serialises as bytes is lifted out: a
+//! placeholder goes into the text and the bytes become the next attachment. At the top a tuple is flattened
+//! into several arguments.
+
+mod arguments;
+mod key;
 
 use std::fmt::{self, Display, Write as _};
 
 use bytes::Bytes;
 use serde::ser::{
-    Error as _, Impossible, Serialize, SerializeMap, SerializeSeq, SerializeStruct, SerializeStructVariant,
+    Error as _, Serialize, SerializeMap, SerializeSeq, SerializeStruct, SerializeStructVariant,
     SerializeTuple, SerializeTupleStruct, SerializeTupleVariant, Serializer,
 };
 
+use self::arguments::Arguments;
+use self::key::Key;
 use super::reader::RAW_VALUE;
 use crate::json::{
     Sink, write_escaped, write_f32, write_f64, write_i64, write_i128, write_placeholder, write_string,
@@ -19,8 +25,8 @@ use crate::json::{
 
 /// Appends the data of an event, `["name",arg,..]`, to `out`, and its binary values to `attachments`.
 ///
-/// A tuple is written as several arguments, `()` as none, anything else as one. serde does not tell arrays of fixed
-/// length from tuples, so `[1, 2]` makes two arguments; `([1, 2],)` or a `Vec` makes one.
+/// A tuple is written as several arguments, `()` as none, anything else as one. serde does not tell arrays of
+/// fixed length from tuples, so `[1, 2]` makes two arguments; `([1, 2],)` or a `Vec` makes one.
 ///
 /// # Errors
 ///
@@ -51,8 +57,8 @@ pub fn write_event<T: Serialize + ?Sized>(
     })
 }
 
-/// Appends the data of an ack, `[arg,..]`, to `out`, and its binary values to `attachments`. What counts as several
-/// arguments is said at [`write_event`].
+/// Appends the data of an ack, `[arg,..]`, to `out`, and its binary values to `attachments`. What counts as
+/// several arguments is said at [`write_event`].
 ///
 /// # Errors
 ///
@@ -93,8 +99,8 @@ pub enum EncodeError {
     /// A map has a key that is neither text nor a number nor a boolean.
     #[error("map key of type {0}, only text, numbers and booleans can be keys")]
     KeyNotText(&'static str),
-    /// A map has the key `_placeholder` and there are binary values beside it, so that receivers would take the map for
-    /// a binary value. Node sends this, and its clients then close the connection.
+    /// A map has the key `_placeholder` and there are binary values beside it, so that receivers would take
+    /// the map for a binary value. Node sends this, and its clients then close the connection.
     #[error("map with the key _placeholder beside binary values")]
     PlaceholderKey,
 }
@@ -446,245 +452,5 @@ impl SerializeStruct for Fields<'_, '_> {
             Self::Items(items) => items.close(),
             Self::Raw(_) => Ok(()),
         }
-    }
-}
-
-macro_rules! forward {
-    ($($method:ident($($name:ident: $kind:ty),*);)*) => {$(
-        fn $method(mut self, $($name: $kind),*) -> Done {
-            self.writer().$method($($name),*)
-        }
-    )*};
-}
-
-/// The list of arguments: one value, unless it is a tuple.
-struct Arguments<'w, 'a> {
-    writer: &'w mut Writer<'a>,
-    /// Whether nothing stands before the arguments.
-    first: bool,
-}
-
-impl<'w, 'a> Arguments<'w, 'a> {
-    /// Gives the writer for one argument, after the comma it needs.
-    fn writer(&mut self) -> &mut Writer<'a> {
-        if !std::mem::take(&mut self.first) {
-            self.writer.out.push(b',');
-        }
-        self.writer
-    }
-
-    fn into_writer(mut self) -> &'w mut Writer<'a> {
-        self.writer();
-        self.writer
-    }
-}
-
-impl<'w, 'a> Serializer for Arguments<'w, 'a> {
-    type Ok = ();
-    type Error = EncodeError;
-    type SerializeSeq = Items<'w, 'a>;
-    type SerializeTuple = Items<'w, 'a>;
-    type SerializeTupleStruct = Items<'w, 'a>;
-    type SerializeTupleVariant = Items<'w, 'a>;
-    type SerializeMap = Items<'w, 'a>;
-    type SerializeStruct = Fields<'w, 'a>;
-    type SerializeStructVariant = Items<'w, 'a>;
-
-    forward! {
-        serialize_bool(value: bool);
-        serialize_i8(value: i8);
-        serialize_i16(value: i16);
-        serialize_i32(value: i32);
-        serialize_i64(value: i64);
-        serialize_i128(value: i128);
-        serialize_u8(value: u8);
-        serialize_u16(value: u16);
-        serialize_u32(value: u32);
-        serialize_u64(value: u64);
-        serialize_u128(value: u128);
-        serialize_f32(value: f32);
-        serialize_f64(value: f64);
-        serialize_char(value: char);
-        serialize_str(value: &str);
-        serialize_bytes(value: &[u8]);
-        serialize_none();
-        serialize_unit_struct(name: &'static str);
-        serialize_unit_variant(name: &'static str, index: u32, variant: &'static str);
-    }
-
-    fn serialize_some<T: Serialize + ?Sized>(self, value: &T) -> Done {
-        value.serialize(self)
-    }
-
-    fn serialize_unit(self) -> Done {
-        Ok(())
-    }
-
-    fn serialize_newtype_struct<T: Serialize + ?Sized>(self, _name: &'static str, value: &T) -> Done {
-        value.serialize(self)
-    }
-
-    fn serialize_newtype_variant<T: Serialize + ?Sized>(
-        mut self,
-        name: &'static str,
-        index: u32,
-        variant: &'static str,
-        value: &T,
-    ) -> Done {
-        self.writer().serialize_newtype_variant(name, index, variant, value)
-    }
-
-    fn serialize_seq(self, len: Option<usize>) -> Result<Items<'w, 'a>, EncodeError> {
-        self.into_writer().serialize_seq(len)
-    }
-
-    fn serialize_tuple(self, _len: usize) -> Result<Items<'w, 'a>, EncodeError> {
-        Ok(Items { writer: self.writer, first: self.first, end: "" })
-    }
-
-    fn serialize_tuple_struct(self, name: &'static str, len: usize) -> Result<Items<'w, 'a>, EncodeError> {
-        self.into_writer().serialize_tuple_struct(name, len)
-    }
-
-    fn serialize_tuple_variant(
-        self,
-        name: &'static str,
-        index: u32,
-        variant: &'static str,
-        len: usize,
-    ) -> Result<Items<'w, 'a>, EncodeError> {
-        self.into_writer().serialize_tuple_variant(name, index, variant, len)
-    }
-
-    fn serialize_map(self, len: Option<usize>) -> Result<Items<'w, 'a>, EncodeError> {
-        self.into_writer().serialize_map(len)
-    }
-
-    fn serialize_struct(self, name: &'static str, len: usize) -> Result<Fields<'w, 'a>, EncodeError> {
-        self.into_writer().serialize_struct(name, len)
-    }
-
-    fn serialize_struct_variant(
-        self,
-        name: &'static str,
-        index: u32,
-        variant: &'static str,
-        len: usize,
-    ) -> Result<Items<'w, 'a>, EncodeError> {
-        self.into_writer().serialize_struct_variant(name, index, variant, len)
-    }
-
-    fn collect_str<T: Display + ?Sized>(mut self, value: &T) -> Done {
-        self.writer().collect_str(value)
-    }
-}
-
-macro_rules! refuse {
-    ($($method:ident($($name:ident: $kind:ty),*) -> $result:ty, $what:literal;)*) => {$(
-        fn $method(self, $($name: $kind),*) -> Result<$result, EncodeError> {
-            $(let _ = $name;)*
-            Err(EncodeError::KeyNotText($what))
-        }
-    )*};
-}
-
-/// The key of a map, always text on the wire; or text that is finished JSON and goes out as it is.
-struct Key<'w, 'a> {
-    writer: &'w mut Writer<'a>,
-    verbatim: bool,
-}
-
-macro_rules! quoted {
-    ($($method:ident($kind:ty);)*) => {$(
-        fn $method(self, value: $kind) -> Done {
-            self.writer.out.push(b'"');
-            (&mut *self.writer).$method(value)?;
-            self.writer.out.push(b'"');
-            Ok(())
-        }
-    )*};
-}
-
-impl Serializer for Key<'_, '_> {
-    type Ok = ();
-    type Error = EncodeError;
-    type SerializeSeq = Impossible<(), EncodeError>;
-    type SerializeTuple = Impossible<(), EncodeError>;
-    type SerializeTupleStruct = Impossible<(), EncodeError>;
-    type SerializeTupleVariant = Impossible<(), EncodeError>;
-    type SerializeMap = Impossible<(), EncodeError>;
-    type SerializeStruct = Impossible<(), EncodeError>;
-    type SerializeStructVariant = Impossible<(), EncodeError>;
-
-    quoted! {
-        serialize_bool(bool);
-        serialize_i8(i8);
-        serialize_i16(i16);
-        serialize_i32(i32);
-        serialize_i64(i64);
-        serialize_i128(i128);
-        serialize_u8(u8);
-        serialize_u16(u16);
-        serialize_u32(u32);
-        serialize_u64(u64);
-        serialize_u128(u128);
-        serialize_f32(f32);
-        serialize_f64(f64);
-    }
-
-    fn serialize_char(self, value: char) -> Done {
-        self.writer.serialize_char(value)
-    }
-
-    fn serialize_str(self, value: &str) -> Done {
-        if self.verbatim {
-            self.writer.out.text(value);
-        } else {
-            self.writer.key(value);
-        }
-        Ok(())
-    }
-
-    fn serialize_unit_variant(self, _name: &'static str, _index: u32, variant: &'static str) -> Done {
-        self.writer.key(variant);
-        Ok(())
-    }
-
-    fn serialize_some<T: Serialize + ?Sized>(self, value: &T) -> Done {
-        value.serialize(self)
-    }
-
-    fn serialize_newtype_struct<T: Serialize + ?Sized>(self, _name: &'static str, value: &T) -> Done {
-        value.serialize(self)
-    }
-
-    fn serialize_newtype_variant<T: Serialize + ?Sized>(
-        self,
-        _name: &'static str,
-        _index: u32,
-        _variant: &'static str,
-        _value: &T,
-    ) -> Done {
-        Err(EncodeError::KeyNotText("enum variant with content"))
-    }
-
-    fn collect_str<T: Display + ?Sized>(self, value: &T) -> Done {
-        self.writer.collect_str(value)
-    }
-
-    refuse! {
-        serialize_bytes(value: &[u8]) -> (), "bytes";
-        serialize_none() -> (), "none";
-        serialize_unit() -> (), "unit";
-        serialize_unit_struct(name: &'static str) -> (), "unit struct";
-        serialize_seq(len: Option<usize>) -> Self::SerializeSeq, "sequence";
-        serialize_tuple(len: usize) -> Self::SerializeTuple, "tuple";
-        serialize_tuple_struct(name: &'static str, len: usize) -> Self::SerializeTupleStruct, "tuple struct";
-        serialize_tuple_variant(name: &'static str, index: u32, variant: &'static str, len: usize)
-            -> Self::SerializeTupleVariant, "enum variant with content";
-        serialize_map(len: Option<usize>) -> Self::SerializeMap, "map";
-        serialize_struct(name: &'static str, len: usize) -> Self::SerializeStruct, "struct";
-        serialize_struct_variant(name: &'static str, index: u32, variant: &'static str, len: usize)
-            -> Self::SerializeStructVariant, "enum variant with content";
     }
 }

@@ -1,0 +1,442 @@
+//! What stands behind a socket: its life from the first middleware to the last disconnect handler, what comes in for
+//! it and what goes out.
+
+use std::any::{Any, TypeId};
+use std::collections::HashMap;
+use std::fmt;
+use std::sync::atomic::{AtomicBool, AtomicU8, Ordering};
+use std::sync::{Arc, Mutex};
+
+use serde::Serialize;
+use sio_protocol::engineio::Revision;
+use sio_protocol::socketio::{Packet, RawArgs};
+
+use super::acks::{AckSink, Pending, Waiter};
+use crate::adapter::recovery::{Restored, Session};
+use crate::adapter::rooms::Member;
+use crate::adapter::{BroadcastOptions, SocketDetails};
+use crate::connection::{Connection, End};
+use crate::encoded::{Draft, Encoded};
+use crate::error::{AckError, EmitError};
+use crate::handler::{EventTable, ListenerId, Listeners, Table, run};
+use crate::handshake::Handshake;
+use crate::id::SocketId;
+use crate::namespace::NamespaceInner;
+use crate::reason::DisconnectReason;
+use crate::sync::Lock;
+
+/// Where a socket is in its life. It only moves forward.
+pub(super) mod stage {
+    /// Middlewares are being asked.
+    pub(in crate::socket) const CONNECTING: u8 = 0;
+    pub(in crate::socket) const CONNECTED: u8 = 1;
+    /// `disconnecting` handlers run: rooms are still there, packets still go out.
+    pub(in crate::socket) const DISCONNECTING: u8 = 2;
+    pub(in crate::socket) const DISCONNECTED: u8 = 3;
+}
+
+/// The shared part of a socket: about 100 bytes, plus [`Cold`] for those that use it.
+pub(crate) struct SocketInner {
+    id: SocketId,
+    namespace: Arc<NamespaceInner>,
+    connection: Arc<Connection>,
+    auth: Option<Arc<str>>,
+    stage: AtomicU8,
+    /// It has, or had, listeners of its own.
+    has_listeners: AtomicBool,
+    cold: Mutex<Option<Box<Cold>>>,
+}
+
+/// What most sockets never need.
+#[derive(Default)]
+pub(super) struct Cold {
+    pub(super) acks: Pending,
+    pub(super) events: EventTable,
+    pub(super) outgoing: Vec<(ListenerId, OnOutgoing)>,
+    pub(super) data: Option<serde_json::Value>,
+    pub(super) extensions: HashMap<TypeId, Arc<dyn Any + Send + Sync>>,
+    /// Rooms a middleware has joined before the socket was connected.
+    pub(super) early_rooms: Vec<String>,
+    /// What its client may come back with.
+    pub(super) pid: Option<String>,
+    /// What its client missed, until it is connected.
+    missed: Vec<Packet<'static>>,
+    /// Its client has come back.
+    pub(super) recovered: bool,
+}
+
+pub(super) type OnOutgoing = Arc<dyn Fn(&str, RawArgs<'_>) + Send + Sync>;
+
+impl SocketInner {
+    pub(crate) fn new(
+        namespace: Arc<NamespaceInner>,
+        connection: &Arc<Connection>,
+        auth: Option<Arc<str>>,
+    ) -> Arc<Self> {
+        let id = match connection.revision() {
+            Revision::V3 => SocketId::of_protocol_3(namespace.path(), connection.id()),
+            _ => SocketId::generate(),
+        };
+        Self::make(id, namespace, connection, auth, None)
+    }
+
+    fn make(
+        id: SocketId,
+        namespace: Arc<NamespaceInner>,
+        connection: &Arc<Connection>,
+        auth: Option<Arc<str>>,
+        cold: Option<Box<Cold>>,
+    ) -> Arc<Self> {
+        Arc::new(Self {
+            id,
+            namespace,
+            connection: Arc::clone(connection),
+            auth,
+            stage: AtomicU8::new(stage::CONNECTING),
+            has_listeners: AtomicBool::new(false),
+            cold: Mutex::new(cold),
+        })
+    }
+
+    pub(crate) fn id(&self) -> &SocketId {
+        &self.id
+    }
+
+    pub(crate) fn namespace(&self) -> &Arc<NamespaceInner> {
+        &self.namespace
+    }
+
+    pub(crate) fn connection(&self) -> &Arc<Connection> {
+        &self.connection
+    }
+
+    pub(super) fn handshake(&self) -> Handshake {
+        Handshake::new(Arc::clone(&self.connection), self.auth.clone())
+    }
+
+    /// The rooms it is in, its own first; before it is connected, those it will be put into.
+    pub(super) fn rooms(&self) -> Vec<String> {
+        match self.stage() {
+            stage::CONNECTING => self.if_cold(|cold| cold.early_rooms.clone()).unwrap_or_default(),
+            _ => self.namespace.with_rooms(|rooms| rooms.of(self.id.as_str())),
+        }
+    }
+
+    pub(super) fn stage(&self) -> u8 {
+        self.stage.load(Ordering::Acquire)
+    }
+
+    pub(crate) fn is_connected(&self) -> bool {
+        matches!(self.stage(), stage::CONNECTED | stage::DISCONNECTING)
+    }
+
+    pub(super) fn cold<R>(&self, f: impl FnOnce(&mut Cold) -> R) -> R {
+        f(self.cold.locked().get_or_insert_default())
+    }
+
+    /// Reads what is there without making it.
+    pub(super) fn if_cold<R>(&self, f: impl FnOnce(&mut Cold) -> R) -> Option<R> {
+        self.cold.locked().as_deref_mut().map(f)
+    }
+
+    pub(super) fn listen(&self, add: impl FnOnce(&mut EventTable) -> ListenerId) -> ListenerId {
+        let id = self.cold(|cold| add(&mut cold.events));
+        self.has_listeners.store(true, Ordering::Relaxed);
+        id
+    }
+
+    fn advance(&self, from: u8, to: u8) -> bool {
+        self.stage.compare_exchange(from, to, Ordering::AcqRel, Ordering::Acquire).is_ok()
+    }
+
+    // The life of a socket
+
+    /// Connects it: broadcasts reach it from here on, and the `connection` handlers run.
+    pub(crate) fn start(self: &Arc<Self>) {
+        if !self.advance(stage::CONNECTING, stage::CONNECTED) {
+            return;
+        }
+        let rooms = self.if_cold(|cold| std::mem::take(&mut cold.early_rooms)).unwrap_or_default();
+        self.namespace.insert(self, &rooms);
+        if self.connection.is_ended() {
+            // The connection ended between the CONNECT and here; its end has not seen this socket connected.
+            self.handle_end(DisconnectReason::TransportClose);
+            return;
+        }
+        run::lifecycle(&self.namespace.table().connection, "connection", self, None);
+    }
+
+    /// Gives up a socket that was never connected.
+    pub(crate) fn abandon(&self) {
+        self.advance(stage::CONNECTING, stage::DISCONNECTED);
+    }
+
+    /// Leaves the namespace, as the client or the server asked.
+    pub(crate) fn leave_namespace(self: &Arc<Self>, reason: DisconnectReason) {
+        self.handle_end(reason);
+        self.connection.remove_socket(self);
+    }
+
+    /// The socket is over: handlers run, rooms are left, nobody waits for its acknowledgements any more.
+    pub(crate) fn handle_end(self: &Arc<Self>, reason: DisconnectReason) {
+        if !self.advance(stage::CONNECTED, stage::DISCONNECTING) {
+            self.abandon();
+            return;
+        }
+        let table = self.namespace.table();
+        if reason.is_recoverable() {
+            self.leave_session_behind();
+        }
+        run::lifecycle(&table.disconnecting, "disconnecting", self, Some(reason));
+        self.namespace.remove(self);
+        self.stage.store(stage::DISCONNECTED, Ordering::Release);
+        let waiters = self.if_cold(|cold| {
+            for _ in cold.outgoing.drain(..) {
+                self.namespace.outgoing_listener(false);
+            }
+            std::mem::take(&mut cold.acks)
+        });
+        for waiter in waiters.into_iter().flat_map(Pending::into_waiters) {
+            // A waiter for one answer learns of it as its sender is dropped.
+            if let Waiter::Broadcast(sink) = waiter {
+                sink.answer(Some(self.id.clone()), Err(AckError::Disconnected));
+            }
+        }
+        run::lifecycle(&table.disconnect, "disconnect", self, Some(reason));
+        // Listeners may hold the socket they are registered on: the circle ends here.
+        self.if_cold(|cold| std::mem::take(&mut cold.events));
+    }
+
+    // Recovery
+
+    /// A socket for a client that has come back, with what it had.
+    pub(crate) fn restored(
+        namespace: Arc<NamespaceInner>,
+        connection: &Arc<Connection>,
+        auth: Option<Arc<str>>,
+        pid: &str,
+        restored: Restored,
+    ) -> Arc<Self> {
+        let Restored { session, missed } = restored;
+        let cold = Cold {
+            data: session.data,
+            early_rooms: session.rooms,
+            pid: Some(pid.to_owned()),
+            missed,
+            recovered: true,
+            ..Cold::default()
+        };
+        Self::make(session.id, namespace, connection, auth, Some(Box::new(cold)))
+    }
+
+    /// The secret its client may come back with, made at the first call.
+    pub(crate) fn pid(&self) -> String {
+        self.cold(|cold| cold.pid.get_or_insert_with(|| SocketId::generate().to_string()).clone())
+    }
+
+    pub(crate) fn is_recovered(&self) -> bool {
+        self.if_cold(|cold| cold.recovered).unwrap_or_default()
+    }
+
+    pub(crate) fn take_missed(&self) -> Vec<Packet<'static>> {
+        self.if_cold(|cold| std::mem::take(&mut cold.missed)).unwrap_or_default()
+    }
+
+    fn leave_session_behind(&self) {
+        if let Some((pid, data)) = self.if_cold(|cold| Some((cold.pid.clone()?, cold.data.clone()))).flatten()
+        {
+            let session = Session { id: self.id.clone(), rooms: self.rooms(), data };
+            self.namespace.save_session(pid, session);
+        }
+    }
+
+    // In
+
+    pub(crate) fn handle_event(self: &Arc<Self>, table: &Table, packet: &Packet<'_>) {
+        let Some(name) = packet.event_name() else { return };
+        // Most sockets have no listeners of their own, and a lock for every event is not free.
+        let own = if self.has_listeners.load(Ordering::Relaxed) {
+            self.if_cold(|cold| cold.events.take_listeners(&name)).unwrap_or_default()
+        } else {
+            Listeners::default()
+        };
+        run::event(&table.events, &own, self, &name, packet);
+    }
+
+    pub(crate) fn handle_ack(&self, packet: &Packet<'_>) {
+        let Some(id) = packet.id else { return };
+        // An acknowledgement nobody waits for, or one that comes twice, is ignored.
+        let Some(waiter) = self.if_cold(|cold| cold.acks.remove(id)).flatten() else { return };
+        let args = packet.args().to_owned();
+        match waiter {
+            // The caller may have given up waiting.
+            Waiter::One(sender) => drop(sender.send(args)),
+            Waiter::Broadcast(sink) => sink.answer(Some(self.id.clone()), Ok(args)),
+        }
+    }
+
+    // Out
+
+    /// Sends a broadcast's packet.
+    pub(crate) fn deliver(&self, encoded: &Arc<Encoded>, volatile: bool) {
+        if volatile && !self.connection.is_writable() {
+            return;
+        }
+        // A client that disconnects meanwhile or does not read is not the broadcaster's concern.
+        let _ = self.connection.send(encoded);
+    }
+
+    /// Sends a broadcast's packet that asks for an acknowledgement.
+    pub(crate) fn ask(&self, encoded: &Arc<Encoded>, id: u64, sink: &AckSink) {
+        let result = self.expect_ack(id, Waiter::Broadcast(sink.clone())).and_then(|()| {
+            self.connection.send(encoded).map_err(|error| {
+                self.forget_ack(id);
+                AckError::Emit(error)
+            })
+        });
+        if let Err(error) = result {
+            sink.answer(Some(self.id.clone()), Err(error));
+        }
+    }
+
+    pub(super) fn expect_ack(&self, id: u64, waiter: Waiter) -> Result<(), AckError> {
+        let max = self.connection.server().config.max_pending_acks;
+        self.cold(|cold| {
+            // Under the lock that the end of the socket takes the waiters with.
+            if !self.is_connected() {
+                return Err(AckError::Disconnected);
+            }
+            if cold.acks.len() >= max {
+                return Err(AckError::TooManyPending(max));
+            }
+            cold.acks.insert(id, waiter);
+            Ok(())
+        })
+    }
+
+    pub(super) fn forget_ack(&self, id: u64) {
+        self.if_cold(|cold| cold.acks.remove(id));
+    }
+
+    pub(super) fn send<T: Serialize + ?Sized>(
+        &self,
+        event: &str,
+        args: &T,
+        flags: Flags,
+        ack: Option<u64>,
+    ) -> Result<(), EmitError> {
+        let nsp = self.namespace.path();
+        let draft = Draft::event(nsp, event, args)?;
+        if !self.is_connected() {
+            return Err(EmitError::Disconnected);
+        }
+        // What its client may come back for goes the way of broadcasts, to its own room. Node: `Socket.emit`.
+        if ack.is_none() && !flags.volatile && self.namespace.recovers() {
+            let mut options =
+                BroadcastOptions { rooms: vec![self.id.to_string()], ..BroadcastOptions::default() };
+            options.flags.compress = flags.uncompressed.then_some(false);
+            self.namespace.adapter().broadcast(&draft.packet(nsp, None), &options);
+            return Ok(());
+        }
+        if self.namespace.has_outgoing_listeners() {
+            self.notify_outgoing(&draft.packet(nsp, ack));
+        }
+        if flags.volatile && !self.connection.is_writable() {
+            return Ok(());
+        }
+        if flags.uncompressed {
+            let encoded = Encoded::new(&draft.packet(nsp, ack), self.namespace.parser());
+            return self.connection.send(&Arc::new(encoded.uncompressed()));
+        }
+        self.connection.send_draft(draft, nsp, ack)
+    }
+
+    /// Answers an event.
+    pub(crate) fn acknowledge<T: Serialize + ?Sized>(&self, id: u64, args: &T) -> Result<(), EmitError> {
+        let nsp = self.namespace.path();
+        let draft = Draft::ack(nsp, args)?;
+        if !self.is_connected() {
+            return Err(EmitError::Disconnected);
+        }
+        self.connection.send_draft(draft, nsp, Some(id))
+    }
+
+    pub(crate) fn notify_outgoing(&self, packet: &Packet<'_>) {
+        let listeners = self.if_cold(|cold| cold.outgoing.clone()).unwrap_or_default();
+        if listeners.is_empty() {
+            return;
+        }
+        if let Some(name) = packet.event_name() {
+            for (_, listener) in listeners {
+                listener(&name, packet.args());
+            }
+        }
+    }
+
+    // Rooms
+
+    pub(crate) fn join(&self, rooms: &[String]) {
+        match self.stage() {
+            stage::CONNECTING => self.cold(|cold| cold.early_rooms.extend_from_slice(rooms)),
+            stage::DISCONNECTED => {}
+            _ => self.namespace.join(self, rooms),
+        }
+    }
+
+    pub(crate) fn leave(&self, rooms: &[String]) {
+        match self.stage() {
+            stage::CONNECTING => self.cold(|cold| cold.early_rooms.retain(|room| !rooms.contains(room))),
+            _ => self.namespace.leave(self, rooms),
+        }
+    }
+
+    pub(crate) fn disconnect(self: &Arc<Self>, close: bool) {
+        if close {
+            for socket in self.connection.sockets() {
+                socket.disconnect(false);
+            }
+            self.connection.end(DisconnectReason::ForcedServerClose, End::Graceful);
+        } else if self.is_connected() {
+            // A connection that is gone already needs no goodbye.
+            let _ = self.connection.send_packet(&Packet::disconnect(self.namespace.path()));
+            self.leave_namespace(DisconnectReason::ServerNamespaceDisconnect);
+        }
+    }
+
+    pub(crate) fn details(self: &Arc<Self>) -> SocketDetails {
+        SocketDetails {
+            id: self.id.clone(),
+            handshake: self.handshake().to_json(),
+            rooms: self.rooms(),
+            data: self.if_cold(|cold| cold.data.clone()).flatten().unwrap_or_else(|| serde_json::json!({})),
+        }
+    }
+}
+
+impl Drop for SocketInner {
+    fn drop(&mut self) {
+        self.namespace.socket_dropped();
+    }
+}
+
+impl Member for Arc<SocketInner> {
+    fn id(&self) -> &str {
+        self.id.as_str()
+    }
+}
+
+impl fmt::Debug for SocketInner {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Socket")
+            .field("id", &self.id)
+            .field("namespace", &self.namespace.path())
+            .finish_non_exhaustive()
+    }
+}
+
+/// How one emit to one socket is made.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Flags {
+    pub(super) volatile: bool,
+    pub(super) uncompressed: bool,
+}
