@@ -4,7 +4,7 @@ use std::fmt::Debug;
 use std::net::SocketAddr;
 use std::panic::Location;
 
-use sio_server::Server;
+use sio_server::{DisconnectReason, Server};
 use tokio::sync::mpsc::error::TryRecvError;
 use tokio::sync::mpsc::{self, UnboundedReceiver, UnboundedSender};
 
@@ -90,4 +90,14 @@ impl<T> Log<T> {
             Err(TryRecvError::Empty | TryRecvError::Disconnected) => {}
         }
     }
+}
+
+/// Hears why sockets of `/` are disconnected.
+pub fn disconnects(io: &Server) -> Log<DisconnectReason> {
+    let (reasons, log) = log();
+    io.sockets().on_disconnect(move |reason: DisconnectReason| {
+        let _ = reasons.send(reason);
+        async {}
+    });
+    log
 }
