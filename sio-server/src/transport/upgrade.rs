@@ -10,7 +10,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use http::request::Parts;
-use http::{Request as HttpRequest, Response};
+use http::{Request as HttpRequest, Response, StatusCode};
 use sio_protocol::engineio::Revision;
 use sio_protocol::engineio::session::Transport;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -19,7 +19,7 @@ use crate::connection::dispatch::{Dispatch, Next};
 use crate::connection::flush::Batch;
 use crate::connection::{Connection, End, driver};
 use crate::handshake::{Peer, Request};
-use crate::http::response::Body;
+use crate::http::response::{Body, empty};
 use crate::http::route::Opening;
 use crate::namespace::connect;
 use crate::reason::DisconnectReason;
@@ -30,6 +30,10 @@ use crate::websocket::{self, Message, Opcode, Reader, close_frame, frame_header}
 
 /// Answers an upgrade request without session.
 pub(crate) fn open(server: &Arc<Shared>, opening: &Opening, parts: Parts) -> Response<Body> {
+    // After the 101 a client can only be dropped, which is left for those that come at the same moment.
+    if server.sessions.len() >= server.config.max_sessions {
+        return empty(StatusCode::SERVICE_UNAVAILABLE);
+    }
     let (response, deflate) = match accept(server, &parts) {
         Ok(accepted) => accepted,
         Err(refused) => return *refused,
