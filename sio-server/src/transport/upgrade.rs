@@ -4,6 +4,7 @@
 //! starts the connection's own small task. A WebSocket for an existing session first proves itself (`2probe`,
 //! `3probe`, `5`) while the session goes on over polling; if it fails, only it is closed.
 
+use std::future::poll_fn;
 use std::io;
 use std::ops::ControlFlow;
 use std::sync::Arc;
@@ -129,17 +130,22 @@ async fn probe(connection: Arc<Connection>, mut raw: Raw, mut reader: Reader, in
         close(&mut raw, None).await;
         return;
     }
-    match tokio::time::timeout(upgrade_timeout, prove(&connection, &mut raw, &mut reader, input, base64))
-        .await
-    {
-        Ok(Ok(Proof::Upgraded)) => {
+    let proof = tokio::select! {
+        biased;
+        proof = prove(&connection, &mut raw, &mut reader, input, base64) => proof,
+        () = poll_fn(|cx| connection.poll_ended(cx)) => Ok(Proof::Failed(None)),
+        () = tokio::time::sleep(upgrade_timeout) => Ok(Proof::Failed(None)),
+    };
+    connection.with_polling(|polling| polling.candidate = None);
+    match proof {
+        Ok(Proof::Upgraded) => {
             if reader.deflates() {
                 connection.set_deflate();
             }
             driver::spawn(connection, raw, reader, Vec::new());
         }
         failed => {
-            let code = if let Ok(Ok(Proof::Failed(code))) = failed { code } else { None };
+            let code = if let Ok(Proof::Failed(code)) = failed { code } else { None };
             tracing::debug!(session = ?connection.id(), "probe failed, polling goes on");
             connection.with_session(|session, _| session.handle_candidate_lost());
             close(&mut raw, code).await;
