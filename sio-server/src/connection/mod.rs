@@ -490,8 +490,9 @@ impl Connection {
                 (Transport::Polling, Some(polling)) => {
                     let farewell = if end == End::Gone { Farewell::Noop } else { Farewell::Close };
                     polling.farewell = Some(farewell);
-                    // A poll that is held is answered now; otherwise a graceful close waits for the next one.
-                    (end == End::Graceful && !polling.held).then_some(POLLING_LINGER)
+                    // A poll that waits is answered now; otherwise a graceful close waits for the next one.
+                    let waits = self.outbox.locked().waker.is_some();
+                    (end == End::Graceful && !waits).then_some(POLLING_LINGER)
                 }
                 _ => None,
             };
