@@ -182,34 +182,26 @@ impl StreamDriver {
     fn poll_drain(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         loop {
             let stream = &mut self.stream;
+            let mut full = false;
             let done = self.connection.with_outbox(|outbox| {
                 outbox.dirty = false;
                 outbox.blocked = false;
-                if outbox.is_empty() {
-                    return Ok(true);
-                }
                 outbox.write_to(self.connection.revision(), |slices| {
                     match Pin::new(&mut *stream).poll_write_vectored(cx, slices) {
                         Poll::Ready(result) => result,
-                        Poll::Pending => Err(io::ErrorKind::WouldBlock.into()),
+                        Poll::Pending => {
+                            full = true;
+                            Err(io::ErrorKind::WouldBlock.into())
+                        }
                     }
                 })
             })?;
-            // After a short write the stream has to be asked again, or nothing would wake this task.
             if done {
                 return Pin::new(&mut self.stream).poll_flush(cx);
             }
-            let pending = self.connection.with_outbox(|outbox| {
-                outbox
-                    .write_to(self.connection.revision(), |slices| {
-                        match Pin::new(&mut self.stream).poll_write_vectored(cx, slices) {
-                            Poll::Ready(result) => result,
-                            Poll::Pending => Err(io::ErrorKind::WouldBlock.into()),
-                        }
-                    })
-                    .map(|done| !done)
-            })?;
-            if pending {
+            // Only a stream that says it is full wakes this task; after a short write it has to be asked again. One
+            // without vectored writes takes a single slice at a time.
+            if full {
                 return Poll::Pending;
             }
         }

@@ -16,6 +16,7 @@ use std::fmt;
 use std::io::IoSlice;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, OnceLock};
+use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
 use sio_protocol::engineio::session::{Due, Session, Timing, Transport};
@@ -80,6 +81,8 @@ pub(crate) struct Polling {
     pub(crate) jsonp: Option<Box<str>>,
     /// What a poll gets after the end.
     farewell: Option<Farewell>,
+    /// The task of a WebSocket that probes.
+    pub(crate) candidate: Option<Waker>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -173,6 +176,16 @@ impl Connection {
 
     pub(crate) fn is_ended(&self) -> bool {
         self.core.locked().ended.is_some()
+    }
+
+    /// Waits, as the task of a WebSocket that probes, for the end of the session.
+    pub(crate) fn poll_ended(&self, cx: &mut Context<'_>) -> Poll<()> {
+        let mut core = self.core.locked();
+        if core.ended.is_some() {
+            return Poll::Ready(());
+        }
+        core.polling.get_or_insert_default().candidate = Some(cx.waker().clone());
+        Poll::Pending
     }
 
     /// Whether a POST is being handled.
@@ -466,7 +479,7 @@ impl Connection {
     /// Ends the connection: every socket is disconnected for `reason`, the session leaves the registry. Does
     /// nothing the second time.
     pub(crate) fn end(self: &Arc<Self>, reason: DisconnectReason, end: End) {
-        let (sockets, connecting, linger) = {
+        let (sockets, connecting, linger, candidate) = {
             let mut core = self.core.locked();
             if core.ended.is_some() {
                 return;
@@ -477,13 +490,18 @@ impl Connection {
                 (Transport::Polling, Some(polling)) => {
                     let farewell = if end == End::Gone { Farewell::Noop } else { Farewell::Close };
                     polling.farewell = Some(farewell);
-                    // A poll that is held is answered now; otherwise a graceful close waits for the next one.
-                    (end == End::Graceful && !polling.held).then_some(POLLING_LINGER)
+                    // A poll that waits is answered now; otherwise a graceful close waits for the next one.
+                    let waits = self.outbox.locked().waker.is_some();
+                    (end == End::Graceful && !waits).then_some(POLLING_LINGER)
                 }
                 _ => None,
             };
-            (std::mem::take(&mut core.sockets), std::mem::take(&mut core.connecting), linger)
+            let candidate = core.polling.as_mut().and_then(|polling| polling.candidate.take());
+            (std::mem::take(&mut core.sockets), std::mem::take(&mut core.connecting), linger, candidate)
         };
+        if let Some(candidate) = candidate {
+            candidate.wake();
+        }
         tracing::debug!(session = ?self.id, %reason, "session closed");
         // Handlers find the session gone from the count, as in Node. A server that closes waits for them all the same.
         let _handlers = self.server.task();

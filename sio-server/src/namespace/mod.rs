@@ -259,10 +259,12 @@ impl NamespaceInner {
 
     /// Tells the adapter and the user of changes, after the lock is released.
     fn report(&self, id: &SocketId, changes: Changes) {
-        if changes.is_empty() || !self.wants_room_events.load(Ordering::Relaxed) {
+        let listener = self.parent.as_deref().unwrap_or(self);
+        let is_wanted = |namespace: &Self| namespace.wants_room_events.load(Ordering::Relaxed);
+        if changes.is_empty() || !(is_wanted(self) || is_wanted(listener)) {
             return;
         }
-        let callback = self.on_room_event.read().unwrap_or_else(PoisonError::into_inner).clone();
+        let callback = listener.on_room_event.read().unwrap_or_else(PoisonError::into_inner).clone();
         for change in changes {
             let event = match change {
                 Change::Created(room) => RoomEvent::Created { room: room.into() },
@@ -417,8 +419,9 @@ impl Namespace {
     /// Calls `callback` when a room of this node begins or ends, or a socket goes in or out. It runs on the thread
     /// that made the change and should be quick. Node: the events of `namespace.adapter`.
     pub fn on_room_event(&self, callback: impl Fn(&RoomEvent) + Send + Sync + 'static) -> &Self {
-        *self.0.on_room_event.write().unwrap_or_else(PoisonError::into_inner) = Some(Arc::new(callback));
-        self.0.wants_room_events.store(true, Ordering::Relaxed);
+        let listener = self.0.parent.as_deref().unwrap_or(&self.0);
+        *listener.on_room_event.write().unwrap_or_else(PoisonError::into_inner) = Some(Arc::new(callback));
+        listener.wants_room_events.store(true, Ordering::Relaxed);
         self
     }
 

@@ -158,9 +158,11 @@ impl SocketInner {
         }
         let rooms = self.if_cold(|cold| std::mem::take(&mut cold.early_rooms)).unwrap_or_default();
         self.namespace.insert(self, &rooms);
-        if self.connection.is_ended() {
-            // The connection ended between the CONNECT and here; its end has not seen this socket connected.
+        if self.connection.is_ended() || self.stage() != stage::CONNECTED {
+            // The end came between the CONNECT and here. Either it has not seen this socket connected, or it has
+            // looked for it in the namespace too early.
             self.handle_end(DisconnectReason::TransportClose);
+            self.namespace.remove(self);
             return;
         }
         run::lifecycle(&self.namespace.table().connection, "connection", self, None);
