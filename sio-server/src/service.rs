@@ -162,6 +162,13 @@ impl Layer {
     }
 }
 
+impl Layer {
+    /// Puts the server in front of `inner`.
+    pub fn wrap<S>(&self, inner: S) -> Layered<S> {
+        Layered { shared: Arc::clone(&self.shared), inner }
+    }
+}
+
 impl fmt::Debug for Layer {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Layer").field("path", &self.shared.config.path).finish_non_exhaustive()
@@ -172,7 +179,7 @@ impl<S> tower_layer::Layer<S> for Layer {
     type Service = Layered<S>;
 
     fn layer(&self, inner: S) -> Layered<S> {
-        Layered { shared: Arc::clone(&self.shared), inner }
+        self.wrap(inner)
     }
 }
 
@@ -359,6 +366,10 @@ where
     tokio::spawn(async move {
         let mut connection = std::pin::pin!(connection);
         let closing = shared.closing.notified();
+        if shared.is_closed() {
+            // The server was closed between the accept and here.
+            connection.as_mut().graceful_shutdown();
+        }
         let result = tokio::select! {
             result = connection.as_mut() => result,
             () = closing => {

@@ -84,7 +84,7 @@ pub(crate) fn middlewares(
             };
             let panicked = |panic: Box<dyn Any + Send>| {
                 fail(&socket, MIDDLEWARE, Outcome::Panicked(panic));
-                ConnectError::new("internal error")
+                ConnectError::new(PANICKED)
             };
             let future = called.map_err(panicked)?;
             // The client gave something that does not fit: it is told what, as for any refusal.
@@ -110,21 +110,37 @@ fn start(handler: &Call<()>, cx: &Context<'_>) {
     let polled = catch_unwind(AssertUnwindSafe(|| {
         let mut future = handler(cx)?;
         let poll = future.as_mut().poll(&mut TaskContext::from_waker(Waker::noop()));
-        Ok((poll, future))
+        Ok::<_, Rejection>((poll, future))
     }));
     match polled {
         Ok(Ok((Poll::Ready(()), _))) => {}
         Ok(Ok((Poll::Pending, future))) => {
             let socket = Arc::clone(cx.socket);
             let name = cx.event.to_owned();
+            let ack = cx.ack.cloned();
             cx.socket.connection().server().spawn(async move {
                 if let Err(panic) = Contained(future).await {
+                    refuse(ack.as_ref(), PANICKED);
                     fail(&socket, &name, Outcome::Panicked(panic));
                 }
             });
         }
-        Ok(Err(rejection)) => fail(cx.socket, cx.event, Outcome::Rejected(rejection)),
-        Err(panic) => fail(cx.socket, cx.event, Outcome::Panicked(panic)),
+        Ok(Err(rejection)) => {
+            // A client that asked is told what does not fit, instead of waiting for nothing.
+            refuse(cx.ack, &rejection.to_string());
+            fail(cx.socket, cx.event, Outcome::Rejected(rejection));
+        }
+        Err(panic) => {
+            refuse(cx.ack, PANICKED);
+            fail(cx.socket, cx.event, Outcome::Panicked(panic));
+        }
+    }
+}
+
+/// Answers an event whose handler could not. A client that is gone needs no answer.
+fn refuse(ack: Option<&Arc<AckSlot>>, text: &str) {
+    if let Some(ack) = ack {
+        let _ = ack.send_error(text);
     }
 }
 
@@ -162,5 +178,7 @@ impl<T> Future for Contained<T> {
     }
 }
 
+/// What a client is told of a panic; the rest is for `on_error`.
+const PANICKED: &str = "internal error";
 /// The name under which failures of middlewares are reported.
 const MIDDLEWARE: &str = "middleware";

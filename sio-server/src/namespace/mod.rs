@@ -374,8 +374,8 @@ impl Namespace {
     /// packets; one that waits does not hold up the next, and runs on if the client disconnects.
     ///
     /// What it returns is the acknowledgement: `Ok(value)` answers with `value`, `Err(error)` with
-    /// `{"error": text}` (and is reported to [`Server::on_error`]), `()` does not answer. See
-    /// [`AckSender`](crate::AckSender) for answering at another time. Several handlers of one event run in the
+    /// `{"error": text}` (and is reported to [`Server::on_error`]), `()` does not answer. Arguments that do not fit
+    /// and panics are answered like errors. See [`AckSender`](crate::AckSender) for answering at another time. Several handlers of one event run in the
     /// order they were added; the first answer counts.
     pub fn on<A: 'static, H>(&self, event: impl Into<String>, handler: H) -> &Self
     where

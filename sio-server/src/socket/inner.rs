@@ -328,7 +328,7 @@ impl SocketInner {
         ack: Option<u64>,
     ) -> Result<(), EmitError> {
         let nsp = self.namespace.path();
-        let draft = Draft::event(nsp, event, args)?;
+        let draft = Draft::event(&self.namespace, event, args)?;
         if !self.is_connected() {
             return Err(EmitError::Disconnected);
         }
@@ -356,7 +356,7 @@ impl SocketInner {
     /// Answers an event.
     pub(crate) fn acknowledge<T: Serialize + ?Sized>(&self, id: u64, args: &T) -> Result<(), EmitError> {
         let nsp = self.namespace.path();
-        let draft = Draft::ack(nsp, args)?;
+        let draft = Draft::ack(&self.namespace, args)?;
         if !self.is_connected() {
             return Err(EmitError::Disconnected);
         }

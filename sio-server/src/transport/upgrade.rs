@@ -27,7 +27,7 @@ use crate::reason::DisconnectReason;
 use crate::server::Shared;
 use crate::transport::open_packet;
 use crate::transport::stream::Raw;
-use crate::websocket::{self, Message, Opcode, Reader, close_frame, frame_header};
+use crate::websocket::{self, Message, Opcode, PongReply, Reader, close_frame, frame_header};
 
 /// Answers an upgrade request without session.
 pub(crate) fn open(server: &Arc<Shared>, opening: &Opening, parts: Parts) -> Response<Body> {
@@ -184,13 +184,18 @@ async fn prove(
             tokio::time::sleep(BUSY_WAIT).await;
         };
         let mut answer = false;
+        let mut pong = PongReply::default();
         let mut proof = None;
         let mut code = None;
         let fed = reader.feed(&limits, &mut input, &mut |message| {
             let next = match message {
                 Message::Text(text) => dispatch.websocket_text(text),
                 Message::Binary(bytes) => dispatch.websocket_binary(bytes),
-                Message::Ping(_) | Message::Pong(_) => Next::Continue,
+                Message::Ping(data) => {
+                    pong.note(data);
+                    Next::Continue
+                }
+                Message::Pong(_) => Next::Continue,
                 // After the upgrade it is the session that the client closes. Its driver would not see this frame again.
                 Message::Close(with, _) if proof.is_some() => {
                     connection.end(DisconnectReason::TransportClose, End::Abrupt(with));
@@ -230,6 +235,11 @@ async fn prove(
         }
         if answer {
             raw.write_all(&text_frame("3probe")).await?;
+        }
+        match (pong.frame(), &proof) {
+            (Some(frame), None) => raw.write_all(frame).await?,
+            (Some(frame), Some(Proof::Upgraded)) => connection.send_frame(frame),
+            _ => {}
         }
         if let Some(proof) = proof {
             return Ok(proof);
