@@ -1,7 +1,7 @@
 //! The guide "Rooms and namespaces" of Socket.IO, one statement after the other. Environment: `PORT` (default 3000, 0
 //! picks one).
 
-#![allow(clippy::print_stdout, reason = "an example shows what it does")]
+#![allow(clippy::print_stdout, reason = "whoever starts it waits for the line")]
 
 use sio_server::{Args, DisconnectReason, Reply, Server, Socket};
 use tokio::net::TcpListener;

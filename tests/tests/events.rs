@@ -1,5 +1,7 @@
 //! Events: their order, who handles them, what handlers are given, and what may not be sent.
 
+#![allow(clippy::unwrap_used, reason = "a helper that cannot go on fails its test")]
+
 use std::collections::BTreeMap;
 use std::sync::Arc;
 

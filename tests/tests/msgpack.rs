@@ -1,5 +1,7 @@
 //! The MessagePack parser: one binary message a packet. Packets are spelled out by hand.
 
+#![allow(clippy::unwrap_used, reason = "a helper that cannot go on fails its test")]
+
 use bytes::Bytes;
 use sio_server::protocol::parser::MsgPackParser;
 use sio_server::{Args, DisconnectReason, Reply, Server, Socket};
