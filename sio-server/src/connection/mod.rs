@@ -490,9 +490,13 @@ impl Connection {
                 (Transport::Polling, Some(polling)) => {
                     let farewell = if end == End::Gone { Farewell::Noop } else { Farewell::Close };
                     polling.farewell = Some(farewell);
-                    // A poll that waits is answered now; otherwise a graceful close waits for the next one.
-                    let waits = self.outbox.locked().waker.is_some();
-                    (end == End::Graceful && !waits).then_some(POLLING_LINGER)
+                    // A poll that waits is told now, unless it takes the last packets: a client that got both at once
+                    // would see the close first. Then, and without a poll, the next one is told.
+                    let told = {
+                        let outbox = self.outbox.locked();
+                        outbox.waker.is_some() && outbox.is_empty()
+                    };
+                    (end == End::Graceful && !told).then_some(POLLING_LINGER)
                 }
                 _ => None,
             };
