@@ -490,8 +490,12 @@ impl Connection {
                 (Transport::Polling, Some(polling)) => {
                     let farewell = if end == End::Gone { Farewell::Noop } else { Farewell::Close };
                     polling.farewell = Some(farewell);
-                    // A poll that waits is answered now; otherwise a graceful close waits for the next one.
-                    let waits = self.outbox.locked().waker.is_some();
+                    // A poll that waits with nothing before it is answered now; otherwise a graceful close waits for
+                    // the next one, as Node's clients drop messages that come in one payload with the close.
+                    let waits = {
+                        let outbox = self.outbox.locked();
+                        outbox.is_empty() && outbox.waker.is_some()
+                    };
                     (end == End::Graceful && !waits).then_some(POLLING_LINGER)
                 }
                 _ => None,

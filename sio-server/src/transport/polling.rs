@@ -95,23 +95,22 @@ async fn get(connection: Arc<Connection>, client: Client) -> Response<Body> {
         return empty(StatusCode::BAD_REQUEST);
     }
     let mut held = Held { connection: &connection, answered: false, waited: false };
-    let (items, is_last) = poll_fn(|cx| held.poll(cx)).await;
+    let items = poll_fn(|cx| held.poll(cx)).await;
     held.answered = true;
     let waited = held.waited;
     drop(held);
     let jsonp = connection.with_polling(|polling| polling.jsonp.clone());
     let mut encoder = Encoder::new(connection.revision(), connection.base64(), jsonp.as_deref());
-    for item in &items {
-        push_item(&mut encoder, item);
-    }
-    if items.is_empty() || is_last {
-        // Behind other packets there is no need for a noop.
-        for kind in connection.farewell(waited || is_last) {
+    if items.is_empty() {
+        for kind in connection.farewell(waited) {
             encoder.push(*kind, DataRef::Text(""));
         }
         if connection.is_ended() {
             connection.finish_lingering();
         }
+    }
+    for item in &items {
+        push_item(&mut encoder, item);
     }
     let payload = encoder.finish();
     // As in Node: one packet that may be compressed is enough.
@@ -129,20 +128,18 @@ struct Held<'a> {
 }
 
 impl Held<'_> {
-    /// What is to be sent, and whether these are the last packets of the session; nothing when it is over or polls no
-    /// more.
-    fn poll(&mut self, cx: &mut Context<'_>) -> Poll<(Vec<Item>, bool)> {
+    /// What is to be sent; nothing when the session is over or polls no more.
+    fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Vec<Item>> {
         self.connection.with_outbox(|outbox| {
             if outbox.channel == Channel::WebSocket {
-                return Poll::Ready((Vec::new(), false));
+                return Poll::Ready(Vec::new());
             }
             if !outbox.is_empty() {
                 outbox.waker = None;
-                let is_last = outbox.channel == Channel::Closing;
-                return Poll::Ready((outbox.drain().collect(), is_last));
+                return Poll::Ready(outbox.drain().collect());
             }
             if outbox.channel != Channel::Polling {
-                return Poll::Ready((Vec::new(), false));
+                return Poll::Ready(Vec::new());
             }
             outbox.waker = Some(cx.waker().clone());
             self.waited = true;
