@@ -34,6 +34,7 @@ impl<T> Log<T> {
     /// # Panics
     /// When none comes in time.
     #[track_caller]
+    #[allow(clippy::should_implement_trait, reason = "no iterator: it waits")]
     pub fn next(&mut self) -> impl Future<Output = T> {
         let caller = Location::caller();
         async move {

@@ -133,6 +133,7 @@ impl Ws {
 
     /// Waits for the next frame; `None` is the end of the stream.
     #[track_caller]
+    #[allow(clippy::should_implement_trait, reason = "no iterator: it waits")]
     pub fn next(&mut self) -> impl Future<Output = Option<Frame>> {
         within("a frame", async {
             loop {

@@ -1,5 +1,7 @@
 //! Acknowledgements in both directions, for one socket and for many.
 
+#![allow(clippy::unwrap_used, reason = "a helper that cannot go on fails its test")]
+
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;

@@ -1,12 +1,14 @@
 //! The MessagePack parser: one binary message a packet. Packets are spelled out by hand.
 
+#![allow(clippy::unwrap_used, reason = "a helper that cannot go on fails its test")]
+
 use bytes::Bytes;
 use sio_server::protocol::parser::MsgPackParser;
 use sio_server::{Args, DisconnectReason, Reply, Server, Socket};
 use sio_tests::{Client, Frame, Message, Polling, disconnects, serve};
 
 fn server() -> Server {
-    Server::builder().parser(MsgPackParser::default()).build()
+    Server::builder().parser(MsgPackParser).build()
 }
 
 fn str(text: &str) -> Vec<u8> {

@@ -1,5 +1,7 @@
 //! Joining namespaces: who is let in, who is told what, and what closes the connection.
 
+#![allow(clippy::unwrap_used, reason = "a helper that cannot go on fails its test")]
+
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
@@ -95,7 +97,7 @@ async fn a_second_connect_closes_the_connection() {
     let (mut client, _) = Client::connected(serve(&io).await).await;
     client.send("0").await;
     client.expect_close(None).await;
-    assert_eq!(reasons.next().await, DisconnectReason::ForcedServerClose);
+    assert_eq!(reasons.next().await, DisconnectReason::ForcedClose);
     reasons.assert_empty();
     assert_eq!(io.sockets().local_sockets().len(), 0);
 }
@@ -406,12 +408,6 @@ async fn a_matched_namespace_goes_with_its_last_client() {
         one.join_with("/refused", "").await.unwrap_err();
         assert_eq!(asked.load(Ordering::Relaxed), calls);
     }
-    // A namespace the program has asked for by name is the program's.
-    let kept = io.of("/x");
-    one.send("1/x,").await;
-    one.join("/x").await;
-    kept.emit("still", &());
-    one.expect(r#"2/x,["still"]"#).await;
 }
 
 #[tokio::test]
@@ -461,7 +457,7 @@ async fn one_namespace_too_many_closes_the_connection() {
     client.join("/c").await;
     client.send("0/d,").await;
     client.expect_close(None).await;
-    assert_eq!(reasons.next().await, DisconnectReason::ForcedServerClose);
+    assert_eq!(reasons.next().await, DisconnectReason::ForcedClose);
 }
 
 // Protocol 3

@@ -1,5 +1,7 @@
 //! Long-polling: payloads of both protocols, what a GET and a POST are answered, and how a polling session ends.
 
+#![allow(clippy::unwrap_used, reason = "a helper that cannot go on fails its test")]
+
 use std::io::Read;
 use std::time::Duration;
 

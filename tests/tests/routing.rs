@@ -1,5 +1,7 @@
 //! Which requests the server takes, and what it says to those it refuses: order of checks, codes, statuses, headers.
 
+#![allow(clippy::unwrap_used, reason = "a helper that cannot go on fails its test")]
+
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;

@@ -1,5 +1,7 @@
 //! The server over streams that are no plain TCP: in memory, unix sockets, streams that take little at a time.
 
+#![allow(clippy::unwrap_used, reason = "a helper that cannot go on fails its test")]
+
 use std::io;
 use std::pin::Pin;
 use std::task::{Context, Poll};

@@ -1,5 +1,7 @@
 //! From long-polling to WebSocket: nothing is lost, nothing overtakes, and a failed attempt costs only itself.
 
+#![allow(clippy::unwrap_used, reason = "a helper that cannot go on fails its test")]
+
 use std::time::{Duration, Instant};
 
 use sio_server::{Args, DisconnectReason, Server, Socket};

@@ -1,5 +1,7 @@
 //! WebSocket: what a client may send, what ends the connection and with which status, and what it gets.
 
+#![allow(clippy::unwrap_used, reason = "a helper that cannot go on fails its test")]
+
 use std::io::Read;
 
 use bytes::Bytes;
