@@ -39,3 +39,27 @@ async fn a_close_frame_in_the_read_that_completes_the_upgrade_ends_the_session()
     assert_eq!(reasons.next().await, DisconnectReason::TransportClose);
     assert_eq!(io.session_count(), 0);
 }
+
+/// socket.io-client 4 handles a message one tick after its payload, but a close at once: in one payload the close
+/// would win, and the client would take being disconnected for a lost connection.
+#[tokio::test]
+async fn a_close_never_shares_a_payload_with_what_came_before() {
+    let io = Server::new();
+    io.sockets().on("leave", async |socket: Socket| socket.disconnect(true));
+    for held in [true, false] {
+        let mut client = Polling::open(serve(&io).await).await;
+        client.post("40").await;
+        client.next().await;
+        let last = if held {
+            client.hold().await;
+            client.post("42[\"leave\"]").await;
+            client.held().await
+        } else {
+            client.post("42[\"leave\"]").await;
+            client.get().await
+        };
+        assert_eq!(last.text(), "41");
+        assert_eq!(client.get().await.text(), "6\x1e1");
+        assert_eq!(client.get().await.status, 400);
+    }
+}
