@@ -8,7 +8,7 @@ use sio_server::{Args, DisconnectReason, Reply, Server, Socket};
 use sio_tests::{Client, Frame, Message, Polling, disconnects, serve};
 
 fn server() -> Server {
-    Server::builder().parser(MsgPackParser::default()).build()
+    Server::builder().parser(MsgPackParser).build()
 }
 
 fn str(text: &str) -> Vec<u8> {
