@@ -280,16 +280,32 @@ async fn parameters_that_do_not_fit_are_reported_and_the_handler_is_not_called()
         ("[\"number\"]", "handler of \"number\" in /: "),
         ("[\"state\"]", "handler of \"state\" in /: the server has no state of type "),
     ] {
-        client.send(&format!("27{event}")).await;
+        client.send(&format!("2{event}")).await;
         let failure = failures.next().await;
         assert!(failure.starts_with(text), "{failure}");
+        // Who asked is told; who did not is not.
+        let answer = client.ask(event).await;
+        assert!(failures.next().await.ends_with(answer[0]["error"].as_str().unwrap()), "{answer}");
     }
-    // Neither an answer nor an end.
     client.ask("[\"sync\"]").await;
     client.send("1").await;
     assert!(failures.next().await.starts_with("handler of \"disconnect\" in /: "));
     assert_eq!(reasons.next().await, DisconnectReason::ClientNamespaceDisconnect);
     assert!(io.sockets().local_sockets().is_empty(), "a handler that does not fit keeps nobody");
+}
+
+#[tokio::test]
+async fn a_listener_for_any_event_that_fails_does_not_answer_for_the_handler() {
+    let io = Server::new();
+    let mut failures = failures(&io);
+    io.sockets()
+        .on_any(async |Args(_): Args<Vec<u8>>| never())
+        .on_any(async || fail("on purpose"))
+        .on("x", async || Reply("fine"));
+    let (mut client, _) = Client::connected(serve(&io).await).await;
+    assert_eq!(client.ask("[\"x\",\"text\"]").await, json!(["fine"]));
+    assert!(failures.next().await.starts_with("handler of \"x\" in /: argument 0"));
+    assert_eq!(failures.next().await, "handler of \"x\" in / panicked: on purpose");
 }
 
 fn fail(text: &str) {
@@ -321,6 +337,9 @@ async fn panics_cost_nobody_anything() {
     ] {
         client.send(&format!("2{event}")).await;
         assert_eq!(failures.next().await, format!("handler of \"{name}\" in / panicked: {text}"));
+        // Who asked is told that there is no answer, and nothing more.
+        assert_eq!(client.ask(event).await, json!([{"error": "internal error"}]));
+        failures.next().await;
         client.ask("[\"sync\"]").await;
     }
     client.send("1").await;
