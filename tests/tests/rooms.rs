@@ -92,7 +92,7 @@ async fn every_socket_has_a_room_of_its_own() {
     let io = Server::new();
     let (mut clients, sockets) = clients::<2>(&io).await;
     let id = sockets[0].id().to_string();
-    assert_eq!(sockets[0].rooms(), [&*id]);
+    assert_eq!(sockets[0].rooms(), std::slice::from_ref(&id));
     assert!(sockets[0].is_in(&id) && !sockets[1].is_in(&id));
     assert_reaches(&io, &mut clients, io.to(&id), &[0]).await;
     assert_reaches(&io, &mut clients, sockets[1].to(&id), &[0]).await;

@@ -209,7 +209,7 @@ fn keep(seeds: &mut Seeds, seed: &[u8]) {
 }
 
 /// Longer ones slow the fuzzer down and show it nothing new.
-const LONGEST: usize = 4_096;
+const LONGEST: usize = 1_024;
 
 #[cfg(test)]
 mod tests {

@@ -10,7 +10,7 @@ use std::task::{Context as TaskContext, Poll, Waker};
 use sio_protocol::socketio::Packet;
 
 use super::table::{Call, Listeners};
-use super::{AckSlot, BoxFuture, Context, EventTable, Rejection, Table};
+use super::{AckSlot, BoxFuture, Context, EventTable, INTERNAL_ERROR, Rejection, Table};
 use crate::error::{ConnectError, Failure};
 use crate::reason::DisconnectReason;
 use crate::server::Shared;
@@ -85,11 +85,18 @@ pub(crate) fn middlewares(
             };
             let panicked = |panic: Box<dyn Any + Send>| {
                 fail(&socket, MIDDLEWARE, Outcome::Panicked(panic));
-                ConnectError::new(PANICKED)
+                ConnectError::new(INTERNAL_ERROR)
             };
             let future = called.map_err(panicked)?;
             // The client gave something that does not fit: it is told what, as for any refusal.
-            let future = future.map_err(|rejection| ConnectError::new(rejection.to_string()))?;
+            let future = match future {
+                Ok(future) => future,
+                Err(rejection) => {
+                    let refusal = ConnectError::new(rejection.told_to_client());
+                    fail(&socket, MIDDLEWARE, Outcome::Rejected(rejection));
+                    return Err(refusal);
+                }
+            };
             Contained(future).await.map_err(panicked)??;
         }
         Ok(())
@@ -122,18 +129,18 @@ fn start(handler: &Call<()>, cx: &Context<'_>, on_failure: OnFailure) {
             let ack = ack.cloned();
             cx.socket.connection().server().spawn(async move {
                 if let Err(panic) = Contained(future).await {
-                    refuse(ack.as_ref(), PANICKED);
+                    refuse(ack.as_ref(), INTERNAL_ERROR);
                     fail(&socket, &name, Outcome::Panicked(panic));
                 }
             });
         }
         Ok(Err(rejection)) => {
             // A client that asked is told what does not fit, instead of waiting for nothing.
-            refuse(ack, &rejection.to_string());
+            refuse(ack, rejection.told_to_client());
             fail(cx.socket, cx.event, Outcome::Rejected(rejection));
         }
         Err(panic) => {
-            refuse(ack, PANICKED);
+            refuse(ack, INTERNAL_ERROR);
             fail(cx.socket, cx.event, Outcome::Panicked(panic));
         }
     }
@@ -188,7 +195,5 @@ impl<T> Future for Contained<T> {
     }
 }
 
-/// What a client is told of a panic; the rest is for `on_error`.
-const PANICKED: &str = "internal error";
 /// The name under which failures of middlewares are reported.
 const MIDDLEWARE: &str = "middleware";

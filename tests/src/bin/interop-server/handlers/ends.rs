@@ -34,7 +34,7 @@ pub(crate) fn add(namespace: &Namespace) {
             let Some(tagged) = socket.get::<Tagged>() else { return };
             let Tag { tag, rooms } = std::mem::take(&mut *lock(&tagged.0));
             if let Some(tag) = tag {
-                ends.note(&tag, &End { reason: reason.as_str(), rooms });
+                ends.note(tag, &End { reason: reason.as_str(), rooms });
             }
         });
 }
@@ -80,11 +80,12 @@ impl Ends {
         }
     }
 
-    fn note(&self, tag: &str, end: &End) {
+    fn note(&self, tag: String, end: &End) {
         let waiting = {
             let mut known = lock(&self.0);
-            known.gone.insert(tag.to_owned(), end.clone());
-            known.waiting.remove(tag).unwrap_or_default()
+            let waiting = known.waiting.remove(&tag).unwrap_or_default();
+            known.gone.insert(tag, end.clone());
+            waiting
         };
         for reply in &waiting {
             answer(reply, end);
