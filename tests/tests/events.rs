@@ -280,6 +280,10 @@ async fn parameters_that_do_not_fit_are_reported_and_the_handler_is_not_called()
         ("[\"number\"]", "handler of \"number\" in /: ", "argument 0 is missing"),
         ("[\"state\"]", "handler of \"state\" in /: the server has no state of type ", "internal error"),
     ] {
+        // Who does not ask is not told.
+        client.send(&format!("2{event}")).await;
+        let failure = failures.next().await;
+        assert!(failure.starts_with(text), "{failure}");
         // The client is told what it did wrong, and of our mistakes only that there is one.
         let answer = client.ask(event).await;
         assert!(answer[0]["error"].as_str().is_some_and(|text| text.starts_with(told)), "{answer}");
@@ -292,6 +296,20 @@ async fn parameters_that_do_not_fit_are_reported_and_the_handler_is_not_called()
     assert!(failures.next().await.starts_with("handler of \"disconnect\" in /: "));
     assert_eq!(reasons.next().await, DisconnectReason::ClientNamespaceDisconnect);
     assert!(io.sockets().local_sockets().is_empty(), "a handler that does not fit keeps nobody");
+}
+
+#[tokio::test]
+async fn a_listener_for_any_event_that_fails_does_not_answer_for_the_handler() {
+    let io = Server::new();
+    let mut failures = failures(&io);
+    io.sockets()
+        .on_any(async |Args(_): Args<Vec<u8>>| never())
+        .on_any(async || fail("on purpose"))
+        .on("x", async || Reply("fine"));
+    let (mut client, _) = Client::connected(serve(&io).await).await;
+    assert_eq!(client.ask("[\"x\",\"text\"]").await, json!(["fine"]));
+    assert!(failures.next().await.starts_with("handler of \"x\" in /: argument 0"));
+    assert_eq!(failures.next().await, "handler of \"x\" in / panicked: on purpose");
 }
 
 fn fail(text: &str) {
@@ -323,6 +341,9 @@ async fn panics_cost_nobody_anything() {
     ] {
         client.send(&format!("2{event}")).await;
         assert_eq!(failures.next().await, format!("handler of \"{name}\" in / panicked: {text}"));
+        // Who asked is told that there is no answer, and nothing more.
+        assert_eq!(client.ask(event).await, json!([{"error": "internal error"}]));
+        failures.next().await;
         client.ask("[\"sync\"]").await;
     }
     client.send("1").await;

@@ -172,3 +172,22 @@ async fn an_upgrade_keeps_the_schedule_of_pings() {
     assert_eq!(ws.recv().await, "2");
     assert!(opened.elapsed() < INTERVAL * 10, "after {:?}", opened.elapsed());
 }
+
+#[tokio::test]
+async fn a_ping_that_meets_a_full_queue_costs_nothing() {
+    let io = Server::builder()
+        .ping_interval(INTERVAL)
+        .ping_timeout(Duration::from_secs(60))
+        .max_queued_bytes(1000)
+        .build();
+    let mut reasons = disconnects(&io);
+    let mut client = Client::polling(serve(&io).await).await;
+    client.join("/").await;
+    let text = "x".repeat(980);
+    io.emit("full", &text);
+    // why: the ping has to find the queue full, so nothing may be polled until it is due.
+    tokio::time::sleep(INTERVAL * 2).await;
+    client.expect(&format!("2[\"full\",\"{text}\"]")).await;
+    assert_eq!(client.recv_engine().await, Message::text("2"));
+    reasons.assert_empty();
+}

@@ -439,7 +439,8 @@ async fn a_client_that_joins_nothing_is_disconnected() {
     idle.expect_close(None).await;
     assert!(started.elapsed() >= Duration::from_millis(98), "after {:?}", started.elapsed());
     refused.expect_close(None).await;
-    assert_eq!(polling.get().await.text(), "6\x1e1");
+    // Alone to a poll that was in time to be held, behind a noop to one that was not.
+    assert!(["1", "6\x1e1"].contains(&polling.get().await.text()));
     io.emit("still here", &());
     joined.expect(r#"2["still here"]"#).await;
 }

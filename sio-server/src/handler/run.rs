@@ -27,24 +27,25 @@ pub(crate) fn event(
 ) {
     let slot = packet.id.map(|id| AckSlot::new(socket, id));
     let cx = Context { socket, event: name, args: Some(packet.args()), ack: slot.as_ref(), reason: None };
+    // A listener for any event looks on: when it fails, the answer is still for the event's own handlers to give.
     for handler in table.any() {
-        start(handler, &cx);
+        start(handler, &cx, OnFailure::Report);
     }
     for handler in &own.any {
-        start(handler, &cx);
+        start(handler, &cx, OnFailure::Report);
     }
     let mut handled = false;
     for handler in table.named(name) {
         handled = true;
-        start(handler, &cx);
+        start(handler, &cx, OnFailure::Answer);
     }
     for handler in &own.named {
         handled = true;
-        start(handler, &cx);
+        start(handler, &cx, OnFailure::Answer);
     }
     if !handled {
         for handler in table.fallback() {
-            start(handler, &cx);
+            start(handler, &cx, OnFailure::Answer);
         }
     }
 }
@@ -63,7 +64,7 @@ pub(crate) fn lifecycle(
     let _runtime = socket.connection().server().enter();
     let cx = Context { socket, event: name, args: None, ack: None, reason };
     for handler in handlers {
-        start(handler, &cx);
+        start(handler, &cx, OnFailure::Report);
     }
 }
 
@@ -112,7 +113,8 @@ pub(crate) fn now_or_spawn(server: &Shared, future: impl Future<Output = ()> + S
 
 /// Calls a handler and polls it once. The order in which handlers of a socket start is the order of its packets; one
 /// that waits goes on in a task of its own.
-fn start(handler: &Call<()>, cx: &Context<'_>) {
+fn start(handler: &Call<()>, cx: &Context<'_>, on_failure: OnFailure) {
+    let ack = cx.ack.filter(|_| on_failure == OnFailure::Answer);
     // The first poll leaves a waker that does nothing behind: the task polls again as soon as it starts.
     let polled = catch_unwind(AssertUnwindSafe(|| {
         let mut future = handler(cx)?;
@@ -124,7 +126,7 @@ fn start(handler: &Call<()>, cx: &Context<'_>) {
         Ok(Ok((Poll::Pending, future))) => {
             let socket = Arc::clone(cx.socket);
             let name = cx.event.to_owned();
-            let ack = cx.ack.cloned();
+            let ack = ack.cloned();
             cx.socket.connection().server().spawn(async move {
                 if let Err(panic) = Contained(future).await {
                     refuse(ack.as_ref(), INTERNAL_ERROR);
@@ -134,14 +136,22 @@ fn start(handler: &Call<()>, cx: &Context<'_>) {
         }
         Ok(Err(rejection)) => {
             // A client that asked is told what does not fit, instead of waiting for nothing.
-            refuse(cx.ack, rejection.told_to_client());
+            refuse(ack, rejection.told_to_client());
             fail(cx.socket, cx.event, Outcome::Rejected(rejection));
         }
         Err(panic) => {
-            refuse(cx.ack, INTERNAL_ERROR);
+            refuse(ack, INTERNAL_ERROR);
             fail(cx.socket, cx.event, Outcome::Panicked(panic));
         }
     }
+}
+
+/// What becomes of a handler that rejects its parameters or panics, beside being reported.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum OnFailure {
+    Report,
+    /// A client that asked is told.
+    Answer,
 }
 
 /// Answers an event whose handler could not. A client that is gone needs no answer.
