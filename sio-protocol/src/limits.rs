@@ -12,7 +12,8 @@
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Limits {
-    /// The bytes of all attachments of one packet. Default 10,000,000, which is the default number of
+    /// The bytes of all attachments of one packet; one that the data refers to several times counts as often,
+    /// because it is copied when arguments are deserialised. Default 10,000,000, which is the default number of
     /// attachments times the default `maxPayload`. A decoder holds at most this much, and one text message,
     /// while it waits for the rest of a packet.
     pub max_attachment_bytes: usize,

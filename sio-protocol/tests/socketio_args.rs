@@ -255,6 +255,17 @@ fn placeholders_are_data_without_attachments() {
 }
 
 #[test]
+fn binary_is_not_text_even_if_it_is_utf_8() {
+    let placeholder = r#"["e",{"_placeholder":true,"num":0}]"#;
+    let packet = Packet::event("/", None, placeholder, vec![Bytes::from_static(b"text")]);
+    let error = packet.args().deserialize::<String>().unwrap_err();
+    assert_eq!(error.to_string(), "argument 0: invalid type: byte array, expected a string");
+    assert!(packet.args().deserialize::<(String,)>().is_err());
+    assert!(packet.args().deserialize::<Option<String>>().is_err());
+    assert_eq!(packet.args().deserialize::<Bytes>().unwrap(), "text");
+}
+
+#[test]
 fn a_placeholder_without_its_attachment_is_an_error_and_not_a_panic() {
     let packet = Packet::event("/", None, r#"["e",{"_placeholder":true,"num":9}]"#, vec!["x".into()]);
     assert!(packet.args().deserialize::<Bytes>().is_err());

@@ -181,6 +181,30 @@ fn attachments_are_bounded_in_number_and_size() {
 }
 
 #[test]
+fn an_attachment_counts_as_often_as_the_data_refers_to_it() {
+    let mut limits = Limits::default();
+    limits.max_attachment_bytes = 10;
+    let mut decoder = JsonDecoder::new(Arc::new(limits));
+    let placeholder = r#"{"_placeholder":true,"num":0}"#;
+    let spelled_differently = r#"{"num":0,"_placeholder":true}"#;
+    for other in [placeholder, spelled_differently] {
+        let text = format!(r#"51-["a",{placeholder},[{other}]]"#);
+        assert_eq!(decoder.decode_text(&text), Ok(None));
+        let packet = decoder.decode_binary(vec![7; 5].into()).unwrap().unwrap();
+        assert_eq!(packet.args().values().unwrap()[0], Value::Binary(vec![7; 5].into()));
+        assert_eq!(decoder.decode_text(&text), Ok(None));
+        let result = decoder.decode_binary(vec![7; 6].into());
+        assert_eq!(result, Err(Malformed::AttachmentBytesExceeded { seen: 12, limit: 10 }));
+    }
+    // A text and an attachment of a megabyte each, which would deserialise to 30 gigabytes.
+    let text = format!("51-[\"a\"{}]", format!(",{placeholder}").repeat(33_000));
+    let mut decoder = JsonDecoder::new(Arc::new(Limits::default()));
+    assert_eq!(decoder.decode_text(&text), Ok(None));
+    let result = decoder.decode_binary(vec![0; 1_000_000].into());
+    assert!(matches!(result, Err(Malformed::AttachmentBytesExceeded { .. })));
+}
+
+#[test]
 fn nesting_is_bounded_for_every_kind() {
     let deep = format!("{}{}", "[".repeat(200), "]".repeat(200));
     for text in [

@@ -1,5 +1,7 @@
 //! Mounted in axum beside other routes, which emit too. Environment: `PORT` (default 3000, 0 picks one).
 
+#![allow(clippy::print_stdout, reason = "whoever starts it waits for the line")]
+
 use axum::Router;
 use axum::extract::State;
 use axum::routing::{get, post};

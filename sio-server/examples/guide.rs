@@ -1,6 +1,8 @@
 //! The guide "Rooms and namespaces" of Socket.IO, one statement after the other. Environment: `PORT` (default 3000, 0
 //! picks one).
 
+#![allow(clippy::print_stdout, reason = "whoever starts it waits for the line")]
+
 use sio_server::{Args, DisconnectReason, Reply, Server, Socket};
 use tokio::net::TcpListener;
 
@@ -79,7 +81,7 @@ fn disconnection(io: &Server) {
     io.sockets()
         .on_disconnecting(async |io: Server, socket: Socket, reason: DisconnectReason| {
             // The last moment at which its rooms can be read.
-            io.to(&socket.rooms()).except(&socket).emit("gone", &(socket.id(), reason.as_str()));
+            io.to(socket.rooms()).except(&socket).emit("gone", &(socket.id(), reason.as_str()));
         })
         .on_disconnect(async |socket: Socket| {
             assert!(socket.rooms().is_empty(), "nobody has left them for it");

@@ -1,5 +1,7 @@
 //! On bare hyper, without a router: every connection gets the service. Environment: `PORT` (default 3000, 0 picks one).
 
+#![allow(clippy::print_stdout, reason = "whoever starts it waits for the line")]
+
 use hyper::server::conn::http1;
 use hyper_util::rt::TokioIo;
 use sio_server::{Args, Reply, Server, Value};

@@ -1,6 +1,8 @@
 //! As a tower layer in front of a service that knows nothing of it: requests below `/socket.io/` are the server's, all
 //! others go through. Environment: `PORT` (default 3000, 0 picks one).
 
+#![allow(clippy::print_stdout, reason = "whoever starts it waits for the line")]
+
 use axum::Router;
 use axum::routing::get;
 use hyper_util::service::TowerToHyperService;

@@ -1,5 +1,7 @@
 //! A server that listens by itself: the least there is. Environment: `PORT` (default 3000, 0 picks one).
 
+#![allow(clippy::print_stdout, reason = "whoever starts it waits for the line")]
+
 use sio_server::{Args, Reply, Server, Socket};
 use tokio::net::TcpListener;
 

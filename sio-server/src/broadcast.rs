@@ -191,7 +191,7 @@ impl Broadcast {
                 }
                 continue;
             }
-            let draft = Draft::event(namespace.path(), event, args)?;
+            let draft = Draft::event(&namespace, event, args)?;
             namespace.adapter().broadcast(&draft.packet(namespace.path(), None), &self.options);
         }
         Ok(())
@@ -216,9 +216,11 @@ impl Broadcast {
         args: &(impl Serialize + ?Sized),
     ) -> AckFuture<Vec<BroadcastAck<R>>> {
         let sent = self.start_with_ack(event, args);
+        // Counted from the emit, not from when somebody begins to wait.
+        let start = tokio::time::Instant::now();
         AckFuture::new(async move {
             let (sinks, timeout) = sent?;
-            let deadline = tokio::time::Instant::now() + timeout;
+            let deadline = start + timeout;
             let mut acks = Vec::new();
             for sink in sinks {
                 let (results, missing) = sink.collect(deadline - tokio::time::Instant::now()).await;
@@ -244,7 +246,7 @@ impl Broadcast {
         let timeout = *options.flags.timeout.get_or_insert(default);
         let mut sinks = Vec::new();
         for namespace in self.namespace.targets() {
-            let draft = Draft::event(namespace.path(), event, args)?;
+            let draft = Draft::event(&namespace, event, args)?;
             let sink = AckSink::new();
             namespace.adapter().broadcast_with_ack(
                 &draft.packet(namespace.path(), None),

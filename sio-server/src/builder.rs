@@ -10,7 +10,7 @@ use http::request::Parts;
 use sio_protocol::Limits;
 use sio_protocol::parser::Parser;
 
-use crate::adapter::{AdapterFactory, LocalAdapter};
+use crate::adapter::{AdapterFactory, ConnectionStateRecovery, LocalAdapter};
 use crate::config::{Config, millis};
 use crate::http::{Cookie, Cors};
 use crate::server::Server;
@@ -184,6 +184,14 @@ impl ServerBuilder {
     #[must_use]
     pub fn per_message_deflate(mut self, deflate: PerMessageDeflate) -> Self {
         self.config.per_message_deflate = Some(deflate);
+        self
+    }
+
+    /// Lets clients come back after a short loss of connection with their id, rooms, data and missed events. Default
+    /// off. Events then carry an offset as their last argument, and those of the last two minutes are kept.
+    #[must_use]
+    pub fn connection_state_recovery(mut self, recovery: ConnectionStateRecovery) -> Self {
+        self.config.recovery = Some(recovery);
         self
     }
 

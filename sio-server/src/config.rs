@@ -9,6 +9,7 @@ use sio_protocol::Limits;
 use sio_protocol::engineio::session::Timing;
 use sio_protocol::parser::Parser;
 
+use crate::adapter::ConnectionStateRecovery;
 use crate::http::{Cookie, Cors};
 use crate::websocket::PerMessageDeflate;
 
@@ -34,6 +35,7 @@ pub(crate) struct Config {
     pub(crate) broadcast_ack_timeout: Duration,
     pub(crate) http_compression: Option<usize>,
     pub(crate) per_message_deflate: Option<PerMessageDeflate>,
+    pub(crate) recovery: Option<ConnectionStateRecovery>,
     pub(crate) cookie: Option<Cookie>,
     pub(crate) cors: Option<Cors>,
     pub(crate) allow_request: Option<AllowRequest>,
@@ -59,6 +61,7 @@ impl Default for Config {
             broadcast_ack_timeout: Duration::from_secs(5),
             http_compression: Some(1024),
             per_message_deflate: None,
+            recovery: None,
             cookie: None,
             cors: None,
             allow_request: None,

@@ -12,9 +12,10 @@ use bytes::Bytes;
 use serde::Serialize;
 use sio_protocol::engineio::Revision;
 use sio_protocol::parser::{Frame, Parser};
-use sio_protocol::socketio::{self, Packet, PacketKind};
+use sio_protocol::socketio::{self, Packet, PacketKind, PlaceholderKeys};
 
 use crate::error::EmitError;
+use crate::namespace::NamespaceInner;
 use crate::websocket::{MAX_HEADER, Opcode, PerMessageDeflate, frame_header, write_header_backwards};
 
 /// An immutable packet, ready to be written to any transport.
@@ -211,19 +212,28 @@ thread_local! {
 
 impl Draft {
     /// Serialises the event `name` with `args`; the header is left open.
-    pub(crate) fn event<T: Serialize + ?Sized>(nsp: &str, name: &str, args: &T) -> Result<Self, EmitError> {
+    pub(crate) fn event<T: Serialize + ?Sized>(
+        namespace: &NamespaceInner,
+        name: &str,
+        args: &T,
+    ) -> Result<Self, EmitError> {
         if socketio::is_reserved_event(name) {
             return Err(EmitError::ReservedEvent(name.to_owned()));
         }
-        let mut draft = Self::open(nsp, PacketKind::Event);
-        socketio::write_event(&mut draft.buf, &mut draft.attachments, name, args)?;
+        let mut draft = Self::open(namespace.path(), PacketKind::Event);
+        let keys = placeholder_keys(namespace);
+        socketio::write_event_with(&mut draft.buf, &mut draft.attachments, name, args, keys)?;
         Ok(draft)
     }
 
     /// Serialises the arguments of an acknowledgement.
-    pub(crate) fn ack<T: Serialize + ?Sized>(nsp: &str, args: &T) -> Result<Self, EmitError> {
-        let mut draft = Self::open(nsp, PacketKind::Ack);
-        socketio::write_args(&mut draft.buf, &mut draft.attachments, args)?;
+    pub(crate) fn ack<T: Serialize + ?Sized>(
+        namespace: &NamespaceInner,
+        args: &T,
+    ) -> Result<Self, EmitError> {
+        let mut draft = Self::open(namespace.path(), PacketKind::Ack);
+        let keys = placeholder_keys(namespace);
+        socketio::write_args_with(&mut draft.buf, &mut draft.attachments, args, keys)?;
         Ok(draft)
     }
 
@@ -276,6 +286,11 @@ impl Drop for Draft {
             SPARE.set(std::mem::take(&mut self.buf));
         }
     }
+}
+
+/// A map that looks like a placeholder could be taken for one by a client of the JSON parser only.
+fn placeholder_keys(namespace: &NamespaceInner) -> PlaceholderKeys {
+    if namespace.parser().is_some() { PlaceholderKeys::Kept } else { PlaceholderKeys::Refused }
 }
 
 /// Writes `4` and the Socket.IO header so that they end at `end`.
@@ -341,10 +356,12 @@ mod tests {
     #[test]
     fn a_draft_and_a_packet_give_the_same_bytes() {
         let args = ("é", 1.0, [true; 3]);
+        let io = crate::Server::new();
         for (nsp, id) in [("/", None), ("/chat", Some(12))] {
-            let draft = Draft::event(nsp, "say", &args).unwrap();
+            let namespace = io.of(nsp).0;
+            let draft = Draft::event(&namespace, "say", &args).unwrap();
             let packet = Encoded::new(&draft.packet(nsp, id), None);
-            let mut again = Draft::event(nsp, "say", &args).unwrap();
+            let mut again = Draft::event(&namespace, "say", &args).unwrap();
             assert_eq!(again.frame(nsp, id), wire(&packet, Revision::V4));
             assert_eq!(wire(&draft.encode(nsp, id), Revision::V4), wire(&packet, Revision::V4));
         }

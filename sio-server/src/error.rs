@@ -88,6 +88,12 @@ impl fmt::Display for ConnectError {
 
 impl std::error::Error for ConnectError {}
 
+impl From<serde_json::Error> for ConnectError {
+    fn from(error: serde_json::Error) -> Self {
+        Self::new(error.to_string())
+    }
+}
+
 impl From<String> for ConnectError {
     fn from(message: String) -> Self {
         Self::new(message)

@@ -67,8 +67,8 @@ mod transport;
 mod websocket;
 
 pub use adapter::{
-    Adapter, AdapterFactory, BroadcastFlags, BroadcastOptions, LocalAdapter, LocalNamespace, RoomEvent,
-    SocketDetails,
+    Adapter, AdapterFactory, BroadcastFlags, BroadcastOptions, ConnectionStateRecovery, LocalAdapter,
+    LocalNamespace, RoomEvent, SocketDetails,
 };
 pub use broadcast::{Broadcast, BroadcastAck, IntoRooms};
 pub use builder::ServerBuilder;

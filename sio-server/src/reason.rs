@@ -12,10 +12,10 @@ use sio_protocol::engineio::session::CloseReason;
 pub enum DisconnectReason {
     /// The client called `disconnect()` for this namespace.
     ClientNamespaceDisconnect,
-    /// The client sent a Socket.IO packet that makes no sense.
+    /// The client sent a Socket.IO packet that makes no sense, or over a WebSocket one that makes no sense at this
+    /// point; or the server called [`Socket::close_connection`](crate::Socket::close_connection).
     ForcedClose,
-    /// The client sent a packet for a namespace it has not joined, joined one twice, or joined none within
-    /// `connect_timeout`.
+    /// The client sent, over polling, a packet for a namespace it has not joined, or joined one twice.
     ForcedServerClose,
     /// The client sent an Engine.IO packet that makes no sense.
     ParseError,
@@ -34,6 +34,11 @@ pub enum DisconnectReason {
 }
 
 impl DisconnectReason {
+    /// Whether a client that is gone for this reason may come back to its session.
+    pub(crate) fn is_recoverable(self) -> bool {
+        !matches!(self, Self::ClientNamespaceDisconnect | Self::ServerNamespaceDisconnect | Self::ParseError)
+    }
+
     /// Node's text for the reason.
     #[must_use]
     pub fn as_str(self) -> &'static str {

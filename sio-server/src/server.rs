@@ -319,6 +319,12 @@ impl Server {
         self.broadcast().local()
     }
 
+    /// What was given to [`ServerBuilder::state`], by type; handlers take it with [`State`](crate::State).
+    #[must_use]
+    pub fn state<T: Any + Send + Sync>(&self) -> Option<Arc<T>> {
+        self.shared.state()
+    }
+
     /// How many sessions are open, including those that have not joined a namespace. Node:
     /// `io.engine.clientsCount`.
     #[must_use]

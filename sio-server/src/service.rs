@@ -7,7 +7,7 @@ use std::io;
 use std::net::SocketAddr;
 use std::pin::Pin;
 use std::sync::Arc;
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, Waker};
 
 use bytes::Bytes;
 use http::header::HeaderMap;
@@ -61,7 +61,8 @@ where
 
     fn call(&mut self, request: Request<B>) -> Self::Future {
         let shared = Arc::clone(&self.shared);
-        Box::pin(async move { Ok(answer(shared, request).await) })
+        let answer = begin(answer(shared, request));
+        Box::pin(async move { Ok(answer.await) })
     }
 }
 
@@ -76,7 +77,36 @@ where
 
     fn call(&self, request: Request<B>) -> Self::Future {
         let shared = Arc::clone(&self.shared);
-        Box::pin(async move { Ok(answer(shared, request).await) })
+        let answer = begin(answer(shared, request));
+        Box::pin(async move { Ok(answer.await) })
+    }
+}
+
+/// Starts to answer at once. hyper drops the answer to a client that hangs up together with its request without ever
+/// polling it, and a poll that was given up has to end its session.
+fn begin(answer: impl Future<Output = Response<Body>> + Send + 'static) -> Begun {
+    let mut answer: BoxFuture<Response<Body>> = Box::pin(answer);
+    match answer.as_mut().poll(&mut Context::from_waker(Waker::noop())) {
+        Poll::Ready(response) => Begun::Ready(Some(response)),
+        Poll::Pending => Begun::Waiting(answer),
+    }
+}
+
+/// An answer that has been polled once.
+enum Begun {
+    Ready(Option<Response<Body>>),
+    Waiting(BoxFuture<Response<Body>>),
+}
+
+impl Future for Begun {
+    type Output = Response<Body>;
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Response<Body>> {
+        match &mut *self {
+            // Polled on after its end, it waits for ever.
+            Self::Ready(response) => response.take().map_or(Poll::Pending, Poll::Ready),
+            Self::Waiting(answer) => answer.as_mut().poll(cx),
+        }
     }
 }
 
@@ -132,6 +162,13 @@ impl Layer {
     }
 }
 
+impl Layer {
+    /// Puts the server in front of `inner`.
+    pub fn wrap<S>(&self, inner: S) -> Layered<S> {
+        Layered { shared: Arc::clone(&self.shared), inner }
+    }
+}
+
 impl fmt::Debug for Layer {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Layer").field("path", &self.shared.config.path).finish_non_exhaustive()
@@ -142,7 +179,7 @@ impl<S> tower_layer::Layer<S> for Layer {
     type Service = Layered<S>;
 
     fn layer(&self, inner: S) -> Layered<S> {
-        Layered { shared: Arc::clone(&self.shared), inner }
+        self.wrap(inner)
     }
 }
 
@@ -175,6 +212,28 @@ where
     }
 
     fn call(&mut self, request: Request<B>) -> Self::Future {
+        if route::is_ours(request.uri().path(), &self.shared.config.path) {
+            let shared = Arc::clone(&self.shared);
+            let response = begin(respond(shared, request));
+            return Box::pin(async move { Ok(response.await.map(Either::Left)) });
+        }
+        let response = self.inner.call(request);
+        Box::pin(async move { Ok(response.await?.map(Either::Right)) })
+    }
+}
+
+impl<S, B, R> hyper::service::Service<Request<B>> for Layered<S>
+where
+    S: hyper::service::Service<Request<B>, Response = Response<R>>,
+    S::Future: Send + 'static,
+    B: http_body::Body + Send + 'static,
+    B::Data: Send,
+{
+    type Response = Response<Either<ResponseBody, R>>;
+    type Error = S::Error;
+    type Future = BoxFuture<Result<Self::Response, S::Error>>;
+
+    fn call(&self, request: Request<B>) -> Self::Future {
         if route::is_ours(request.uri().path(), &self.shared.config.path) {
             let shared = Arc::clone(&self.shared);
             return Box::pin(async move { Ok(respond(shared, request).await.map(Either::Left)) });
@@ -307,6 +366,10 @@ where
     tokio::spawn(async move {
         let mut connection = std::pin::pin!(connection);
         let closing = shared.closing.notified();
+        if shared.is_closed() {
+            // The server was closed between the accept and here.
+            connection.as_mut().graceful_shutdown();
+        }
         let result = tokio::select! {
             result = connection.as_mut() => result,
             () = closing => {
@@ -324,3 +387,28 @@ where
 const HEADER_READ_TIMEOUT: std::time::Duration = std::time::Duration::from_secs(60);
 /// Between two tries to accept when the system refuses.
 const ACCEPT_PAUSE: std::time::Duration = std::time::Duration::from_millis(50);
+
+#[cfg(test)]
+mod tests {
+    use http_body_util::{BodyExt, Empty};
+    use hyper::service::Service as _;
+
+    use super::*;
+
+    fn get(service: &Service, query: &str) -> BoxFuture<Result<Response<Body>, Infallible>> {
+        let request = Request::get(format!("/socket.io/?EIO=4&transport=polling{query}"));
+        service.call(request.body(Empty::<Bytes>::new()).unwrap())
+    }
+
+    #[tokio::test]
+    async fn a_poll_that_is_never_waited_for_ends_its_session() {
+        let io = Server::new();
+        let service = io.service();
+        let opened = get(&service, "").await.unwrap().into_body().collect().await.unwrap().to_bytes();
+        let opened: serde_json::Value = serde_json::from_slice(&opened[1..]).unwrap();
+        let poll = get(&service, &format!("&sid={}", opened["sid"].as_str().unwrap()));
+        assert_eq!(io.session_count(), 1);
+        drop(poll);
+        assert_eq!(io.session_count(), 0);
+    }
+}

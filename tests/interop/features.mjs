@@ -297,7 +297,10 @@ export const FEATURES = [
         t.equal(await socket.next("answer"), args, "answer");
       }
       for (let i = 0; i < 10; i++) await socket.emit("ask", "question", i);
-      for (let i = 0; i < 10; i++) t.equal(await socket.next("answer"), [i], "one of ten answers");
+      // Whoever waits for ten answers at once may go on in any order: tasks of a runtime are not callbacks.
+      const answers = [];
+      for (let i = 0; i < 10; i++) answers.push((await socket.next("answer"))[0]);
+      t.equal(answers.sort((a, b) => a - b), [0, 1, 2, 3, 4, 5, 6, 7, 8, 9], "ten answers");
     },
   },
   {

@@ -8,6 +8,9 @@ import { Servers } from "./lib/server.mjs";
 
 const BOUND = 30_000;
 
+// Without run.mjs nobody would end this process and what it started: it leads a process group of its own.
+process.on("disconnect", () => process.kill(-process.pid, "SIGKILL"));
+
 const options = JSON.parse(process.argv[2]);
 const info = CLIENTS[options.client];
 const servers = new Servers(options);

@@ -12,7 +12,7 @@ mod websocket;
 pub use client::{Client, Packet, Wire};
 pub use http::{Http, Response, Stream};
 pub use polling::{Message, Polling, pack, unpack};
-pub use server::{Log, log, serve};
+pub use server::{Log, disconnects, log, serve};
 pub use websocket::{Frame, Ws, frame, opcode};
 
 use std::future::Future;

@@ -8,6 +8,7 @@ use base64::engine::general_purpose::STANDARD as BASE64;
 use serde_json::Value;
 
 use crate::http::{Http, Response};
+use crate::within;
 
 /// An Engine.IO packet: text with its type digit, or the data of a binary message.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -81,6 +82,29 @@ impl Polling {
     pub async fn send_get(&mut self) {
         let target = self.target();
         self.gets.send("GET", &target, &[], b"").await;
+    }
+
+    /// Sends a GET and makes sure that the server holds it: a POST that was sent after it has been answered.
+    pub async fn hold(&mut self) {
+        self.send_get().await;
+        self.say(&[Message::text("6")]).await;
+    }
+
+    /// The same while a POST is under way: something else on its connection is refused without harm.
+    pub async fn hold_without_post(&mut self) {
+        self.send_get().await;
+        let mut http = Http::connect(self.address).await;
+        assert_eq!(http.get("/").await.status, 404);
+    }
+
+    /// Waits for the response of the GET that is held.
+    ///
+    /// # Panics
+    /// When the connection ends without one.
+    #[track_caller]
+    pub fn held(&mut self) -> impl Future<Output = Response> {
+        let response = within("the held poll", self.gets.response());
+        async move { response.await.expect("a response before the end of the connection") }
     }
 
     /// Sends a GET and gives its response as it is.

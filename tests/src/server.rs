@@ -4,7 +4,7 @@ use std::fmt::Debug;
 use std::net::SocketAddr;
 use std::panic::Location;
 
-use sio_server::Server;
+use sio_server::{DisconnectReason, Server};
 use tokio::sync::mpsc::error::TryRecvError;
 use tokio::sync::mpsc::{self, UnboundedReceiver, UnboundedSender};
 
@@ -34,6 +34,7 @@ impl<T> Log<T> {
     /// # Panics
     /// When none comes in time.
     #[track_caller]
+    #[allow(clippy::should_implement_trait, reason = "no iterator: it waits")]
     pub fn next(&mut self) -> impl Future<Output = T> {
         let caller = Location::caller();
         async move {
@@ -90,4 +91,14 @@ impl<T> Log<T> {
             Err(TryRecvError::Empty | TryRecvError::Disconnected) => {}
         }
     }
+}
+
+/// Hears why sockets of `/` are disconnected.
+pub fn disconnects(io: &Server) -> Log<DisconnectReason> {
+    let (reasons, log) = log();
+    io.sockets().on_disconnect(move |reason: DisconnectReason| {
+        let _ = reasons.send(reason);
+        async {}
+    });
+    log
 }

@@ -133,6 +133,7 @@ impl Ws {
 
     /// Waits for the next frame; `None` is the end of the stream.
     #[track_caller]
+    #[allow(clippy::should_implement_trait, reason = "no iterator: it waits")]
     pub fn next(&mut self) -> impl Future<Output = Option<Frame>> {
         within("a frame", async {
             loop {
@@ -165,10 +166,20 @@ impl Ws {
         loop {
             let frame = self.next().await.expect("a close frame before the end");
             if frame.head == 0x80 | opcode::CLOSE {
-                assert_eq!(self.next().await, None, "nothing comes after a close frame");
+                self.answer_close(&frame.payload).await;
                 return frame.payload.try_into().ok().map(u16::from_be_bytes);
             }
         }
+    }
+
+    /// Answers a close frame and waits for the end of the stream, which the server leaves open until then.
+    ///
+    /// # Panics
+    /// When something else comes.
+    pub async fn answer_close(&mut self, payload: &[u8]) {
+        // A server that has nothing to wait for may have closed the stream already.
+        let _ = self.stream.write_all(&frame(0x80 | opcode::CLOSE, payload)).await;
+        assert_eq!(self.next().await, None, "nothing comes after a close frame");
     }
 
     fn take_frame(&mut self) -> Option<Frame> {

@@ -1,5 +1,7 @@
 //! The examples of sio-server do what they say. They are compiled into this test, so that they cannot be stale.
 
+#![allow(clippy::unwrap_used, reason = "a helper that cannot go on fails its test")]
+
 use std::future::Future;
 use std::net::SocketAddr;
 

@@ -19,7 +19,7 @@ pub(crate) struct Options {
 pub(crate) fn demo(options: &Options) -> Result<bool> {
     let port = options.port;
     install::check_node()?;
-    // Seen now, it costs nobody a release build first. The listener is closed again at once.
+    // Seen now, it costs nobody a build first. The listener is closed again at once.
     TcpListener::bind(("0.0.0.0", port)).map_err(|cause| {
         let other = port.checked_add(1).unwrap_or(3000);
         Error::new(format!("cannot listen on port {port} ({cause}): try `cargo xtask demo --port {other}`"))
@@ -27,10 +27,10 @@ pub(crate) fn demo(options: &Options) -> Result<bool> {
     install::npm_project(CHAT)?;
     install::require(
         "build of the chat example",
-        &mut cargo(&["build", "--release", "--example", "chat", "-p", "sio-server"]),
+        &mut cargo(&["build", "--workspace", "--example", "chat"]),
     )?;
 
-    let program = workspace::target().join("release/examples/chat");
+    let program = workspace::target().join("debug/examples/chat");
     let mut chat = command(&program);
     chat.env("PORT", port.to_string());
     chat.env("CLIENT_DIST", workspace::path(CHAT).join("node_modules/socket.io-client/dist"));

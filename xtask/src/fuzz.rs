@@ -33,6 +33,7 @@ pub(crate) fn fuzz(options: &Options) -> Result<bool> {
 
     let mut failed = Vec::new();
     for name in crates {
+        seed(name)?;
         let list = run::output(&mut cargo_fuzz(name, &["list"]))?;
         for target in list.lines() {
             println!("==== {name}: {target}, {} s", options.seconds);
@@ -50,6 +51,19 @@ pub(crate) fn fuzz(options: &Options) -> Result<bool> {
         println!("failed: {}", failed.join(", "));
     }
     Ok(failed.is_empty())
+}
+
+/// Writes the first inputs of the targets, if the fuzz crate has a program for that.
+fn seed(name: &str) -> Result<()> {
+    let directory = workspace::path(name).join("fuzz");
+    if !directory.join("src/bin/seed.rs").exists() {
+        return Ok(());
+    }
+    println!("==== {name}: seeds");
+    let mut command = workspace::cargo(&["run", "--quiet", "--no-default-features", "--bin", "seed"]);
+    let status = run::foreground(command.current_dir(directory), None)
+        .map_err(|cause| Error::while_doing("cargo run --bin seed", cause))?;
+    if status.success() { Ok(()) } else { Err(Error::new(format!("{name}: no seeds for the fuzz targets"))) }
 }
 
 fn cargo_fuzz(name: &str, arguments: &[&str]) -> std::process::Command {

@@ -95,10 +95,10 @@ impl Prepared {
         if server != Some(Server::Node) {
             install::require(
                 "build of interop-server",
-                &mut cargo(&["build", "--release", "-p", "sio-tests", "--bin", "interop-server"]),
+                &mut cargo(&["build", "--workspace", "--bin", "interop-server"]),
             )?;
         }
-        Ok(Self { server: workspace::target().join("release/interop-server"), python, chromium })
+        Ok(Self { server: workspace::target().join("debug/interop-server"), python, chromium })
     }
 
     /// Prepares one run of the suite and names the file that its result will be in.

@@ -60,17 +60,10 @@ impl JsonDecoder {
             let nsp = Cow::Borrowed(header.nsp);
             return Ok(Some(Packet::checked(header.kind, nsp, header.id, data, name_end, Vec::new())));
         }
-        let data = resolve_placeholders(data, header.attachments)?.into_owned();
-        let packet = Packet::checked(
-            header.kind,
-            Cow::Borrowed(header.nsp),
-            header.id,
-            data.into(),
-            name_end,
-            Vec::new(),
-        );
-        self.pending =
-            Some(Box::new(Pending { packet: packet.into_owned(), expected: header.attachments, bytes: 0 }));
+        let (data, uses) = resolve_placeholders(data, header.attachments)?;
+        let nsp = Cow::Borrowed(header.nsp);
+        let packet = Packet::checked(header.kind, nsp, header.id, data, name_end, Vec::new());
+        self.pending = Some(Box::new(Pending { packet: packet.into_owned(), uses, bytes: 0 }));
         Ok(None)
     }
 
@@ -81,7 +74,7 @@ impl JsonDecoder {
     /// If no attachment is outstanding, or the attachments are larger than allowed.
     pub fn decode_binary(&mut self, bytes: Bytes) -> Result<Option<Packet<'static>>, Malformed> {
         let mut pending = self.pending.take().ok_or(Malformed::BinaryUnexpected)?;
-        pending.bytes = pending.bytes.saturating_add(bytes.len());
+        pending.bytes = pending.bytes.saturating_add(pending.cost_of_next(bytes.len()));
         if pending.bytes > self.limits.max_attachment_bytes {
             let limit = self.limits.max_attachment_bytes;
             return Err(Malformed::AttachmentBytesExceeded { seen: pending.bytes, limit });
@@ -104,13 +97,22 @@ impl JsonDecoder {
 #[derive(Debug)]
 struct Pending {
     packet: Packet<'static>,
-    expected: usize,
+    /// For each attachment that is expected, how many placeholders refer to it.
+    uses: Vec<usize>,
     bytes: usize,
 }
 
 impl Pending {
     fn outstanding(&self) -> usize {
-        self.expected - self.packet.attachments.len()
+        self.uses.len() - self.packet.attachments.len()
+    }
+
+    /// Gives what the next attachment adds to the bytes of the packet. Node hands out the same buffer for each of
+    /// its placeholders, but whoever deserialises arguments gets as many copies: without this, a message and an
+    /// attachment of a megabyte each would become 30 gigabytes.
+    fn cost_of_next(&self, length: usize) -> usize {
+        let uses = self.uses.get(self.packet.attachments.len()).copied().unwrap_or(0);
+        length.saturating_mul(uses.max(1))
     }
 }
 
@@ -147,24 +149,31 @@ pub(crate) fn check_data(
 }
 
 /// Checks that every placeholder points to an attachment, and brings those that are spelled in another way
-/// (JSON allows white space, more keys and another order) into the one form that all readers know.
-fn resolve_placeholders(data: Cow<'_, str>, attachments: usize) -> Result<Cow<'_, str>, Malformed> {
-    let mut pass = Placeholders { cursor: Cursor::new(&data, 0), attachments, copied: 0, out: String::new() };
+/// (JSON allows white space, more keys and another order) into the one form that all readers know. Gives also
+/// how many there are for each attachment.
+fn resolve_placeholders(
+    data: Cow<'_, str>,
+    attachments: usize,
+) -> Result<(Cow<'_, str>, Vec<usize>), Malformed> {
+    let uses = vec![0; attachments];
+    let mut pass = Placeholders { cursor: Cursor::new(&data, 0), uses, copied: 0, out: String::new() };
     if !data.is_empty() {
         pass.value()?;
     }
-    if pass.out.is_empty() {
-        return Ok(data);
+    let Placeholders { copied, mut out, uses, .. } = pass;
+    if out.is_empty() {
+        return Ok((data, uses));
     }
-    let Placeholders { copied, mut out, .. } = pass;
     out.push_str(data.get(copied..).unwrap_or_default());
-    Ok(Cow::Owned(out))
+    Ok((Cow::Owned(out), uses))
 }
 
 /// The pass over the data of a binary packet. Recursion is bounded: the nesting has been checked.
 struct Placeholders<'a> {
     cursor: Cursor<'a>,
-    attachments: usize,
+    /// How many placeholders each attachment has. Those inside a placeholder count, although they go away:
+    /// nobody writes them.
+    uses: Vec<usize>,
     /// The text up to here is in `out`.
     copied: usize,
     /// Stays empty as long as nothing has to be spelled differently.
@@ -174,7 +183,7 @@ struct Placeholders<'a> {
 impl<'a> Placeholders<'a> {
     fn value(&mut self) -> Result<(), Malformed> {
         if let Some(index) = self.cursor.placeholder() {
-            return if index < self.attachments { Ok(()) } else { Err(self.invalid()) };
+            return self.count(index);
         }
         match self.cursor.peek() {
             Some(b'{') => self.object(),
@@ -217,6 +226,7 @@ impl<'a> Placeholders<'a> {
         // "num must be a number of an attachment": a missing one, a fraction or a string is an illegal
         // attachment.
         let index = index.ok_or(self.invalid())?;
+        self.count(index)?;
         // What was rewritten inside goes away with the object.
         self.out.truncate(before.1);
         self.out.push_str(self.cursor.slice(before.0, start));
@@ -225,16 +235,21 @@ impl<'a> Placeholders<'a> {
         Ok(())
     }
 
+    fn count(&mut self, index: usize) -> Result<(), Malformed> {
+        let invalid = self.invalid();
+        *self.uses.get_mut(index).ok_or(invalid)? += 1;
+        Ok(())
+    }
+
     /// Reads the value that started at `at` as the number of an attachment.
     fn index(&self, at: usize) -> Option<usize> {
         let number = Cursor::new(self.cursor.slice(at, self.cursor.at()), 0).number().ok()?;
         let number = number.to_f64();
-        (number >= 0.0 && number < self.attachments as f64 && number.fract() == 0.0)
-            .then_some(number as usize)
+        (number >= 0.0 && number < self.uses.len() as f64 && number.fract() == 0.0).then_some(number as usize)
     }
 
     fn invalid(&self) -> Malformed {
-        Malformed::PlaceholderInvalid { attachments: self.attachments }
+        Malformed::PlaceholderInvalid { attachments: self.uses.len() }
     }
 }
 

@@ -29,4 +29,6 @@ pub use header::{header_len_max, write_header, write_header_backwards};
 pub use packet::{Packet, PacketKind};
 pub use value::{Number, Value};
 pub use values::Values;
-pub use writer::{EncodeError, write_args, write_event, write_value};
+pub use writer::{
+    EncodeError, PlaceholderKeys, write_args, write_args_with, write_event, write_event_with, write_value,
+};

@@ -11,7 +11,8 @@ use serde::de::value::{
     BorrowedBytesDeserializer, BorrowedStrDeserializer, SeqDeserializer, StringDeserializer,
 };
 use serde::de::{
-    DeserializeSeed, Deserializer, EnumAccess, Error as _, MapAccess, SeqAccess, VariantAccess, Visitor,
+    DeserializeSeed, Deserializer, EnumAccess, Error as _, MapAccess, SeqAccess, Unexpected, VariantAccess,
+    Visitor,
 };
 use serde::forward_to_deserialize_any;
 
@@ -116,6 +117,18 @@ impl<'de> Deserializer<'de> for &mut Reader<'de> {
         }
     }
 
+    fn deserialize_str<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, ArgsError> {
+        match self.attachment()? {
+            // A `String` would take bytes that happen to be UTF-8, but binary is not text to any other client.
+            Some(attachment) => Err(ArgsError::invalid_type(Unexpected::Bytes(attachment), &visitor)),
+            None => self.deserialize_any(visitor),
+        }
+    }
+
+    fn deserialize_string<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, ArgsError> {
+        self.deserialize_str(visitor)
+    }
+
     fn deserialize_bytes<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, ArgsError> {
         if self.cursor.peek() == Some(b'"') {
             // As serde_json does: a string gives its bytes.
@@ -197,8 +210,7 @@ impl<'de> Deserializer<'de> for &mut Reader<'de> {
     }
 
     forward_to_deserialize_any! {
-        bool i8 i16 i32 i64 i128 u8 u16 u32 u64 u128 f32 f64 char str string unit unit_struct tuple_struct map struct
-        identifier
+        bool i8 i16 i32 i64 i128 u8 u16 u32 u64 u128 f32 f64 char unit unit_struct tuple_struct map struct identifier
     }
 }
 

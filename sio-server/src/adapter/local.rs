@@ -58,19 +58,25 @@ impl LocalNamespace {
     #[must_use]
     pub fn could_reach(&self, options: &BroadcastOptions) -> bool {
         self.namespace.upgrade().is_some_and(|namespace| {
-            namespace.with_rooms(|rooms| {
-                if options.rooms.is_empty() {
-                    !rooms.is_empty()
-                } else {
-                    options.rooms.iter().any(|room| rooms.is_occupied(room))
-                }
-            })
+            // Somebody who is away may come back for it.
+            namespace.recovers()
+                || namespace.with_rooms(|rooms| {
+                    if options.rooms.is_empty() {
+                        !rooms.is_empty()
+                    } else {
+                        options.rooms.iter().any(|room| rooms.is_occupied(room))
+                    }
+                })
         })
     }
 
     /// Sends `packet` to the sockets that `options` name: encoded once, each socket once.
     pub fn broadcast(&self, packet: &Packet<'_>, options: &BroadcastOptions) {
         let Some(namespace) = self.namespace.upgrade() else { return };
+        // Stored before the recipients are picked: a client that comes back between the two gets it twice rather
+        // than never.
+        let stored = namespace.store(packet, options);
+        let packet = stored.as_ref().unwrap_or(packet);
         let sockets = namespace.select(options);
         if sockets.is_empty() {
             return;
@@ -219,5 +225,9 @@ impl Adapter for Attached {
 
     fn could_reach(&self, options: &BroadcastOptions) -> bool {
         self.0.could_reach(options)
+    }
+
+    fn supports_recovery(&self) -> bool {
+        true
     }
 }

@@ -5,6 +5,7 @@
 //! [`LocalAdapter`] passes everything straight through; a cluster adapter also sends it to its peers.
 
 mod local;
+pub(crate) mod recovery;
 pub(crate) mod rooms;
 
 use std::fmt;
@@ -16,6 +17,7 @@ use serde::{Deserialize, Serialize};
 use sio_protocol::socketio::{OwnedArgs, Packet};
 
 pub use self::local::{LocalAdapter, LocalNamespace};
+pub use self::recovery::ConnectionStateRecovery;
 use crate::error::AdapterError;
 use crate::id::SocketId;
 use crate::socket::acks::AckSink;
@@ -141,6 +143,12 @@ pub trait Adapter: Send + Sync + fmt::Debug + 'static {
     fn could_reach(&self, options: &BroadcastOptions) -> bool {
         let _ = options;
         true
+    }
+
+    /// Whether a client that comes back to this node finds what it missed: true only when this node sees every
+    /// event of the namespace.
+    fn supports_recovery(&self) -> bool {
+        false
     }
 
     /// Hears of changes on this node.

@@ -200,17 +200,17 @@ impl<'a> Dispatch<'a> {
             if connect::handle_connect(self.connection, packet) {
                 return self.alive();
             }
-            return self.end(DisconnectReason::ForcedServerClose, End::Graceful);
+            return self.out_of_place();
         }
         let Some((socket, table)) = self.take_target(&packet.nsp) else {
-            return self.end(DisconnectReason::ForcedServerClose, End::Graceful);
+            return self.out_of_place();
         };
         match packet.kind {
             PacketKind::Event => socket.handle_event(&table, packet),
             PacketKind::Ack => socket.handle_ack(packet),
             PacketKind::Disconnect => socket.leave_namespace(DisconnectReason::ClientNamespaceDisconnect),
             // Only a server sends CONNECT_ERROR.
-            _ => return self.end(DisconnectReason::ForcedServerClose, End::Graceful),
+            _ => return self.out_of_place(),
         }
         // While the socket is connected so is the connection; that is cheaper to ask.
         if socket.is_connected() {
@@ -218,6 +218,16 @@ impl<'a> Dispatch<'a> {
             return Next::Continue;
         }
         self.alive()
+    }
+
+    /// Ends the connection for a packet that has no meaning in the present state. Node: `Client.close`, which closes a
+    /// WebSocket before the sockets hear of it, so that its reason counts.
+    fn out_of_place(&mut self) -> Next {
+        let reason = match self.connection.transport() {
+            Transport::WebSocket => DisconnectReason::ForcedClose,
+            Transport::Polling => DisconnectReason::ForcedServerClose,
+        };
+        self.end(reason, End::Graceful)
     }
 
     /// The socket of a namespace with the namespace's handlers. Nearly every batch is for one socket only, so the

@@ -53,8 +53,10 @@ enum State {
     /// Frames that came with the upgrade wait to be handled.
     Starting(Vec<u8>),
     Open,
-    /// Our side is closed; the rest of the client's side is read and dropped.
-    Lingering,
+    /// Our close frame is sent; what the client sends is dropped until its own comes.
+    Closing,
+    /// Both have come, or there is nothing to wait for: our side of the stream is shut, the rest is read and dropped.
+    Shut,
 }
 
 struct TcpDriver {
@@ -126,8 +128,12 @@ impl Future for TcpDriver {
                 Phase::Read => {}
                 Phase::WaitForWriter => return Poll::Pending,
                 Phase::Shutdown => {
-                    if !matches!(this.state, State::Lingering) {
-                        this.state = State::Lingering;
+                    // The stream is left open until the client has answered: RFC 6455, 7.1.1, and a client whose
+                    // network hangs should see just that, not an end.
+                    if !this.reader.is_finished() {
+                        this.state = State::Closing;
+                    } else if !matches!(this.state, State::Shut) {
+                        this.state = State::Shut;
                         tcp.shutdown();
                     }
                 }
@@ -142,7 +148,7 @@ impl Future for TcpDriver {
                 return Poll::Pending;
             }
             turns -= 1;
-            let lingering = matches!(this.state, State::Lingering);
+            let over = matches!(this.state, State::Closing | State::Shut);
             let done = with_read_buffer(|buf| {
                 let n = match tcp.poll_read(cx, buf) {
                     Poll::Pending => return ControlFlow::Break(Poll::Pending),
@@ -154,7 +160,9 @@ impl Future for TcpDriver {
                     Poll::Ready(Ok(None)) => return ControlFlow::Continue(()),
                     Poll::Ready(Ok(Some(n))) => n,
                 };
-                if !lingering && !handle_input(connection, &mut this.reader, &mut buf[..n]) {
+                if over {
+                    drop_input(connection, &mut this.reader, &mut buf[..n]);
+                } else if !handle_input(connection, &mut this.reader, &mut buf[..n]) {
                     this.state = State::Starting(buf[..n].to_vec());
                     cx.waker().wake_by_ref();
                     return ControlFlow::Break(Poll::Pending);
@@ -182,34 +190,26 @@ impl StreamDriver {
     fn poll_drain(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         loop {
             let stream = &mut self.stream;
+            let mut full = false;
             let done = self.connection.with_outbox(|outbox| {
                 outbox.dirty = false;
                 outbox.blocked = false;
-                if outbox.is_empty() {
-                    return Ok(true);
-                }
                 outbox.write_to(self.connection.revision(), |slices| {
                     match Pin::new(&mut *stream).poll_write_vectored(cx, slices) {
                         Poll::Ready(result) => result,
-                        Poll::Pending => Err(io::ErrorKind::WouldBlock.into()),
+                        Poll::Pending => {
+                            full = true;
+                            Err(io::ErrorKind::WouldBlock.into())
+                        }
                     }
                 })
             })?;
-            // After a short write the stream has to be asked again, or nothing would wake this task.
             if done {
                 return Pin::new(&mut self.stream).poll_flush(cx);
             }
-            let pending = self.connection.with_outbox(|outbox| {
-                outbox
-                    .write_to(self.connection.revision(), |slices| {
-                        match Pin::new(&mut self.stream).poll_write_vectored(cx, slices) {
-                            Poll::Ready(result) => result,
-                            Poll::Pending => Err(io::ErrorKind::WouldBlock.into()),
-                        }
-                    })
-                    .map(|done| !done)
-            })?;
-            if pending {
+            // Only a stream that says it is full wakes this task; after a short write it has to be asked again. One
+            // without vectored writes takes a single slice at a time.
+            if full {
                 return Poll::Pending;
             }
         }
@@ -241,9 +241,13 @@ impl Future for StreamDriver {
                 Phase::Read => {}
                 Phase::WaitForWriter => return Poll::Pending,
                 Phase::Shutdown => {
-                    this.state = State::Lingering;
-                    // Closing twice does no harm, and a failing close leaves nothing to be done.
-                    let _ = ready!(Pin::new(&mut this.stream).poll_shutdown(cx));
+                    if !this.reader.is_finished() {
+                        this.state = State::Closing;
+                    } else if !matches!(this.state, State::Shut) {
+                        // A failing close leaves nothing to be done.
+                        let _ = ready!(Pin::new(&mut this.stream).poll_shutdown(cx));
+                        this.state = State::Shut;
+                    }
                 }
                 Phase::Finished => return Poll::Ready(()),
             }
@@ -255,7 +259,7 @@ impl Future for StreamDriver {
                 return Poll::Pending;
             }
             turns -= 1;
-            let lingering = matches!(this.state, State::Lingering);
+            let over = matches!(this.state, State::Closing | State::Shut);
             let connection = &this.connection;
             let done = with_read_buffer(|buf| {
                 let mut into = ReadBuf::new(buf);
@@ -268,7 +272,9 @@ impl Future for StreamDriver {
                         return ControlFlow::Break(Poll::Ready(()));
                     }
                 }
-                if !lingering && !handle_input(connection, &mut this.reader, into.filled_mut()) {
+                if over {
+                    drop_input(connection, &mut this.reader, into.filled_mut());
+                } else if !handle_input(connection, &mut this.reader, into.filled_mut()) {
                     this.state = State::Starting(into.filled().to_vec());
                     cx.waker().wake_by_ref();
                     return ControlFlow::Break(Poll::Pending);
@@ -288,9 +294,18 @@ fn handle_input(connection: &Arc<Connection>, reader: &mut Reader, input: &mut [
     let Some(mut dispatch) = Dispatch::begin(connection) else { return false };
     let limits = read_limits(connection);
     let mut pong = PongReply::default();
+    let mut over = false;
     let result = reader.feed(&limits, input, &mut |message| match message {
-        Message::Text(text) => control(dispatch.websocket_text(text)),
-        Message::Binary(bytes) => control(dispatch.websocket_binary(bytes)),
+        // Only the client's close frame still counts.
+        Message::Text(_) | Message::Binary(_) | Message::Ping(_) if over => ControlFlow::Continue(()),
+        Message::Text(text) => {
+            over = dispatch.websocket_text(text) != Next::Continue;
+            ControlFlow::Continue(())
+        }
+        Message::Binary(bytes) => {
+            over = dispatch.websocket_binary(bytes) != Next::Continue;
+            ControlFlow::Continue(())
+        }
         Message::Ping(data) => {
             pong.note(data);
             ControlFlow::Continue(())
@@ -319,8 +334,10 @@ pub(crate) fn read_limits(connection: &Connection) -> ReadLimits {
     ReadLimits { max_message: connection.server().config.max_http_buffer_size }
 }
 
-fn control(next: Next) -> ControlFlow<()> {
-    if next == Next::Continue { ControlFlow::Continue(()) } else { ControlFlow::Break(()) }
+/// Looks for the client's close frame in what it sends after the end.
+fn drop_input(connection: &Connection, reader: &mut Reader, input: &mut [u8]) {
+    // A violation finishes the reader like a close frame does, and nobody is left to be told.
+    let _ = reader.feed(&read_limits(connection), input, &mut |_| ControlFlow::Continue(()));
 }
 
 /// Whether a POST from before the upgrade is still being handled.

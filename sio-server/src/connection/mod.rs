@@ -16,6 +16,7 @@ use std::fmt;
 use std::io::IoSlice;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, OnceLock};
+use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
 use sio_protocol::engineio::session::{Due, Session, Timing, Transport};
@@ -80,6 +81,8 @@ pub(crate) struct Polling {
     pub(crate) jsonp: Option<Box<str>>,
     /// What a poll gets after the end.
     farewell: Option<Farewell>,
+    /// The task of a WebSocket that probes.
+    pub(crate) candidate: Option<Waker>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -173,6 +176,16 @@ impl Connection {
 
     pub(crate) fn is_ended(&self) -> bool {
         self.core.locked().ended.is_some()
+    }
+
+    /// Waits, as the task of a WebSocket that probes, for the end of the session.
+    pub(crate) fn poll_ended(&self, cx: &mut Context<'_>) -> Poll<()> {
+        let mut core = self.core.locked();
+        if core.ended.is_some() {
+            return Poll::Ready(());
+        }
+        core.polling.get_or_insert_default().candidate = Some(cx.waker().clone());
+        Poll::Pending
     }
 
     /// Whether a POST is being handled.
@@ -466,7 +479,7 @@ impl Connection {
     /// Ends the connection: every socket is disconnected for `reason`, the session leaves the registry. Does
     /// nothing the second time.
     pub(crate) fn end(self: &Arc<Self>, reason: DisconnectReason, end: End) {
-        let (sockets, connecting, linger) = {
+        let (sockets, connecting, linger, candidate) = {
             let mut core = self.core.locked();
             if core.ended.is_some() {
                 return;
@@ -477,14 +490,28 @@ impl Connection {
                 (Transport::Polling, Some(polling)) => {
                     let farewell = if end == End::Gone { Farewell::Noop } else { Farewell::Close };
                     polling.farewell = Some(farewell);
-                    // A poll that is held is answered now; otherwise a graceful close waits for the next one.
-                    (end == End::Graceful && !polling.held).then_some(POLLING_LINGER)
+                    // A poll that waits is told now, unless it takes the last packets: a client that got both at once
+                    // would see the close first. Then, and without a poll, the next one is told.
+                    let told = {
+                        let outbox = self.outbox.locked();
+                        outbox.waker.is_some() && outbox.is_empty()
+                    };
+                    (end == End::Graceful && !told).then_some(POLLING_LINGER)
                 }
                 _ => None,
             };
-            (std::mem::take(&mut core.sockets), std::mem::take(&mut core.connecting), linger)
+            let candidate = core.polling.as_mut().and_then(|polling| polling.candidate.take());
+            (std::mem::take(&mut core.sockets), std::mem::take(&mut core.connecting), linger, candidate)
         };
+        if let Some(candidate) = candidate {
+            candidate.wake();
+        }
         tracing::debug!(session = ?self.id, %reason, "session closed");
+        // Handlers find the session gone from the count, as in Node. A server that closes waits for them all the same.
+        let _handlers = self.server.task();
+        if linger.is_none() {
+            self.leave_registry();
+        }
         // Disconnect handlers run before the queue is closed for good, as in Node; what they emit to this
         // client is refused all the same, since the socket is no longer connected.
         for socket in sockets.iter().chain(&connecting) {
@@ -511,12 +538,8 @@ impl Connection {
         }
         match linger {
             Some(wait) => self.linger(wait),
-            None => {
-                self.server.sessions.remove(&self.id);
-                if end != End::Gone {
-                    self.linger(CLOSE_LINGER);
-                }
-            }
+            None if end != End::Gone => self.linger(CLOSE_LINGER),
+            None => {}
         }
         flush::schedule(self);
     }

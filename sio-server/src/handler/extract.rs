@@ -73,7 +73,7 @@ pub struct Args<T>(pub T);
 
 impl<T: DeserializeOwned> FromContext for Args<T> {
     fn from_context(cx: &Context<'_>) -> Result<Self, Rejection> {
-        let args = cx.args.ok_or_else(|| Rejection::new("only events have arguments"))?;
+        let args = cx.args.ok_or_else(|| Rejection::internal("only events have arguments"))?;
         args.deserialize().map(Self).map_err(|error| Rejection::new(error.to_string()))
     }
 }
@@ -85,7 +85,7 @@ pub struct Arguments(pub OwnedArgs);
 
 impl FromContext for Arguments {
     fn from_context(cx: &Context<'_>) -> Result<Self, Rejection> {
-        let args = cx.args.ok_or_else(|| Rejection::new("only events have arguments"))?;
+        let args = cx.args.ok_or_else(|| Rejection::internal("only events have arguments"))?;
         Ok(Self(args.to_owned()))
     }
 }
@@ -111,7 +111,7 @@ impl<T: Any + Send + Sync> FromContext for State<T> {
     fn from_context(cx: &Context<'_>) -> Result<Self, Rejection> {
         let state = cx.socket.connection().server().state::<T>();
         state.map(Self).ok_or_else(|| {
-            Rejection::new(format!("the server has no state of type {}", std::any::type_name::<T>()))
+            Rejection::internal(format!("the server has no state of type {}", std::any::type_name::<T>()))
         })
     }
 }
@@ -129,7 +129,7 @@ impl FromContext for Event {
 
 impl FromContext for DisconnectReason {
     fn from_context(cx: &Context<'_>) -> Result<Self, Rejection> {
-        cx.reason.ok_or_else(|| Rejection::new("only disconnect handlers have a reason"))
+        cx.reason.ok_or_else(|| Rejection::internal("only disconnect handlers have a reason"))
     }
 }
 

@@ -40,18 +40,34 @@ impl fmt::Debug for Context<'_> {
     }
 }
 
-/// Why a parameter could not be taken; reported to [`Server::on_error`](crate::Server::on_error). A middleware whose
-/// parameters do not fit refuses the client with this text.
+/// Why a parameter could not be taken; reported to [`Server::on_error`](crate::Server::on_error). The client is told
+/// too: as the acknowledgement `{"error": text}` of its event, if it asked for one, or as the refusal of a middleware.
 #[derive(Debug, thiserror::Error)]
-#[error("{0}")]
-pub struct Rejection(String);
+#[error("{reason}")]
+pub struct Rejection {
+    reason: String,
+    /// It is our fault and none of the client's business.
+    internal: bool,
+}
 
 impl Rejection {
-    /// A rejection with its reason, in lower case and without full stop.
+    /// A rejection with its reason, in lower case and without full stop. The client will read it.
     pub fn new(reason: impl Into<String>) -> Self {
-        Self(reason.into())
+        Self { reason: reason.into(), internal: false }
+    }
+
+    /// A rejection that is a mistake of the program: the client only learns that there is one.
+    pub fn internal(reason: impl Into<String>) -> Self {
+        Self { reason: reason.into(), internal: true }
+    }
+
+    pub(crate) fn told_to_client(&self) -> &str {
+        if self.internal { INTERNAL_ERROR } else { &self.reason }
     }
 }
+
+/// What a client is told of our mistakes and panics; the rest is for `on_error`.
+pub(crate) const INTERNAL_ERROR: &str = "internal error";
 
 /// An async function or closure that can handle something: every parameter implements [`FromContext`], at most
 /// eight of them.

@@ -22,6 +22,10 @@ impl AckSlot {
         Arc::new(Self { socket: Arc::clone(socket), id, sent: AtomicBool::new(false) })
     }
 
+    pub(super) fn send_error(&self, text: &str) -> Result<bool, EmitError> {
+        self.send(&ErrorReply { error: text })
+    }
+
     fn send<T: Serialize + ?Sized>(&self, args: &T) -> Result<bool, EmitError> {
         if self.sent.swap(true, Ordering::Relaxed) {
             return Ok(false);

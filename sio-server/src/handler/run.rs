@@ -10,7 +10,7 @@ use std::task::{Context as TaskContext, Poll, Waker};
 use sio_protocol::socketio::Packet;
 
 use super::table::{Call, Listeners};
-use super::{AckSlot, BoxFuture, Context, EventTable, Rejection, Table};
+use super::{AckSlot, BoxFuture, Context, EventTable, INTERNAL_ERROR, Rejection, Table};
 use crate::error::{ConnectError, Failure};
 use crate::reason::DisconnectReason;
 use crate::server::Shared;
@@ -27,24 +27,25 @@ pub(crate) fn event(
 ) {
     let slot = packet.id.map(|id| AckSlot::new(socket, id));
     let cx = Context { socket, event: name, args: Some(packet.args()), ack: slot.as_ref(), reason: None };
+    // A listener for any event looks on: when it fails, the answer is still for the event's own handlers to give.
     for handler in table.any() {
-        start(handler, &cx);
+        start(handler, &cx, OnFailure::Report);
     }
     for handler in &own.any {
-        start(handler, &cx);
+        start(handler, &cx, OnFailure::Report);
     }
     let mut handled = false;
     for handler in table.named(name) {
         handled = true;
-        start(handler, &cx);
+        start(handler, &cx, OnFailure::Answer);
     }
     for handler in &own.named {
         handled = true;
-        start(handler, &cx);
+        start(handler, &cx, OnFailure::Answer);
     }
     if !handled {
         for handler in table.fallback() {
-            start(handler, &cx);
+            start(handler, &cx, OnFailure::Answer);
         }
     }
 }
@@ -63,7 +64,7 @@ pub(crate) fn lifecycle(
     let _runtime = socket.connection().server().enter();
     let cx = Context { socket, event: name, args: None, ack: None, reason };
     for handler in handlers {
-        start(handler, &cx);
+        start(handler, &cx, OnFailure::Report);
     }
 }
 
@@ -84,11 +85,18 @@ pub(crate) fn middlewares(
             };
             let panicked = |panic: Box<dyn Any + Send>| {
                 fail(&socket, MIDDLEWARE, Outcome::Panicked(panic));
-                ConnectError::new("internal error")
+                ConnectError::new(INTERNAL_ERROR)
             };
             let future = called.map_err(panicked)?;
             // The client gave something that does not fit: it is told what, as for any refusal.
-            let future = future.map_err(|rejection| ConnectError::new(rejection.to_string()))?;
+            let future = match future {
+                Ok(future) => future,
+                Err(rejection) => {
+                    let refusal = ConnectError::new(rejection.told_to_client());
+                    fail(&socket, MIDDLEWARE, Outcome::Rejected(rejection));
+                    return Err(refusal);
+                }
+            };
             Contained(future).await.map_err(panicked)??;
         }
         Ok(())
@@ -105,26 +113,51 @@ pub(crate) fn now_or_spawn(server: &Shared, future: impl Future<Output = ()> + S
 
 /// Calls a handler and polls it once. The order in which handlers of a socket start is the order of its packets; one
 /// that waits goes on in a task of its own.
-fn start(handler: &Call<()>, cx: &Context<'_>) {
+fn start(handler: &Call<()>, cx: &Context<'_>, on_failure: OnFailure) {
+    let ack = cx.ack.filter(|_| on_failure == OnFailure::Answer);
     // The first poll leaves a waker that does nothing behind: the task polls again as soon as it starts.
     let polled = catch_unwind(AssertUnwindSafe(|| {
         let mut future = handler(cx)?;
         let poll = future.as_mut().poll(&mut TaskContext::from_waker(Waker::noop()));
-        Ok((poll, future))
+        Ok::<_, Rejection>((poll, future))
     }));
     match polled {
         Ok(Ok((Poll::Ready(()), _))) => {}
         Ok(Ok((Poll::Pending, future))) => {
             let socket = Arc::clone(cx.socket);
             let name = cx.event.to_owned();
+            let ack = ack.cloned();
             cx.socket.connection().server().spawn(async move {
                 if let Err(panic) = Contained(future).await {
+                    refuse(ack.as_ref(), INTERNAL_ERROR);
                     fail(&socket, &name, Outcome::Panicked(panic));
                 }
             });
         }
-        Ok(Err(rejection)) => fail(cx.socket, cx.event, Outcome::Rejected(rejection)),
-        Err(panic) => fail(cx.socket, cx.event, Outcome::Panicked(panic)),
+        Ok(Err(rejection)) => {
+            // A client that asked is told what does not fit, instead of waiting for nothing.
+            refuse(ack, rejection.told_to_client());
+            fail(cx.socket, cx.event, Outcome::Rejected(rejection));
+        }
+        Err(panic) => {
+            refuse(ack, INTERNAL_ERROR);
+            fail(cx.socket, cx.event, Outcome::Panicked(panic));
+        }
+    }
+}
+
+/// What becomes of a handler that rejects its parameters or panics, beside being reported.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum OnFailure {
+    Report,
+    /// A client that asked is told.
+    Answer,
+}
+
+/// Answers an event whose handler could not. A client that is gone needs no answer.
+fn refuse(ack: Option<&Arc<AckSlot>>, text: &str) {
+    if let Some(ack) = ack {
+        let _ = ack.send_error(text);
     }
 }
 

@@ -4,15 +4,17 @@
 use std::borrow::Cow;
 use std::sync::Arc;
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use sio_protocol::engineio::Revision;
 use sio_protocol::socketio::Packet;
 
+use crate::adapter::recovery::Restored;
 use crate::connection::Connection;
 use crate::connection::flush::Batch;
 use crate::error::ConnectError;
 use crate::handler::run;
 use crate::http::query;
+use crate::namespace::NamespaceInner;
 use crate::socket::SocketInner;
 
 /// Handles a client's CONNECT; `false` when the client must not send it now, which closes the connection.
@@ -52,11 +54,18 @@ fn connect(connection: &Arc<Connection>, path: &str, auth: Option<Arc<str>>) -> 
         return true;
     };
     let table = namespace.table();
-    let socket = SocketInner::new(namespace, connection, auth);
+    let mut asks = true;
+    let socket = match come_back(connection, &namespace, auth.as_deref()) {
+        Some((pid, restored)) => {
+            asks = !namespace.skips_middlewares();
+            SocketInner::restored(namespace, connection, auth, &pid, restored)
+        }
+        None => SocketInner::new(namespace, connection, auth),
+    };
     if !connection.begin_connect(&socket) {
         return false;
     }
-    match run::middlewares(&table, &socket) {
+    match run::middlewares(&table, &socket).filter(|_| asks) {
         None => finish(&socket, Ok(())),
         Some(outcome) => {
             let socket = Arc::clone(&socket);
@@ -67,6 +76,25 @@ fn connect(connection: &Arc<Connection>, path: &str, auth: Option<Arc<str>>) -> 
         }
     }
     true
+}
+
+/// The session that a client comes back to: its `auth` then has the strings `pid` and `offset`.
+fn come_back(
+    connection: &Arc<Connection>,
+    namespace: &NamespaceInner,
+    auth: Option<&str>,
+) -> Option<(String, Restored)> {
+    #[derive(Deserialize)]
+    struct Return {
+        pid: String,
+        offset: String,
+    }
+    if connection.revision() == Revision::V3 || !namespace.recovers() {
+        return None;
+    }
+    let Return { pid, offset } = serde_json::from_str(auth?).ok()?;
+    let restored = namespace.restore_session(&pid, &offset)?;
+    Some((pid, restored))
 }
 
 fn finish(socket: &Arc<SocketInner>, outcome: Result<(), ConnectError>) {
@@ -81,8 +109,15 @@ fn finish(socket: &Arc<SocketInner>, outcome: Result<(), ConnectError>) {
         Ok(()) => {
             let data: Cow<'_, str> = match connection.revision() {
                 Revision::V3 => "".into(),
+                _ if socket.namespace().recovers() => {
+                    format!(r#"{{"sid":"{}","pid":"{}"}}"#, socket.id(), socket.pid()).into()
+                }
                 _ => format!(r#"{{"sid":"{}"}}"#, socket.id()).into(),
             };
+            // What a client that has come back missed comes before the CONNECT, as in Node.
+            for missed in socket.take_missed() {
+                let _ = connection.send_packet(&missed);
+            }
             // The CONNECT goes first, then the socket can be reached by broadcasts, then handlers may emit.
             if connection.send_packet(&Packet::connect(socket.namespace().path(), data)).is_ok() {
                 socket.start();

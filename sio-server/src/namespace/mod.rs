@@ -5,11 +5,14 @@ pub(crate) mod connect;
 use std::fmt;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError, RwLock, Weak};
+use std::time::{SystemTime, UNIX_EPOCH};
 
 use serde::Serialize;
 use sio_protocol::parser::Parser;
+use sio_protocol::socketio::Packet;
 use smallvec::SmallVec;
 
+use crate::adapter::recovery::{Restored, Session, Store};
 use crate::adapter::rooms::{Change, Changes, Rooms};
 use crate::adapter::{Adapter, BroadcastOptions, LocalNamespace, RoomEvent};
 use crate::broadcast::{Broadcast, IntoRooms};
@@ -42,6 +45,8 @@ pub(crate) struct NamespaceInner {
     is_parent: bool,
     /// Sockets that exist or are being connected.
     users: AtomicUsize,
+    /// What clients may come back for; none when recovery is off.
+    recovery: Option<Mutex<Store>>,
 }
 
 impl NamespaceInner {
@@ -72,6 +77,7 @@ impl NamespaceInner {
             parent,
             is_parent,
             users: AtomicUsize::new(0),
+            recovery: server.config.recovery.map(|options| Mutex::new(Store::new(options))),
         });
         // A parent has no sockets of its own.
         if !is_parent {
@@ -157,6 +163,41 @@ impl NamespaceInner {
         }
     }
 
+    // Recovery
+
+    /// Whether clients may come back for what they missed.
+    pub(crate) fn recovers(&self) -> bool {
+        self.recovery.is_some() && self.adapter().supports_recovery()
+    }
+
+    fn with_recovery<R>(&self, f: impl FnOnce(&mut Store, u64) -> R) -> Option<R> {
+        let store = self.recovery.as_ref().filter(|_| self.recovers())?;
+        let now = self.server()?.now();
+        Some(f(&mut store.locked(), now))
+    }
+
+    /// Keeps an event that can be repeated, and gives it with its offset; `None` when it is to be sent as it is.
+    pub(crate) fn store(&self, packet: &Packet<'_>, options: &BroadcastOptions) -> Option<Packet<'static>> {
+        if packet.id.is_some() || options.flags.volatile {
+            return None;
+        }
+        let unix = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+        let unix = u64::try_from(unix.as_millis()).unwrap_or(u64::MAX);
+        self.with_recovery(|store, now| store.store(packet, options, now, unix))
+    }
+
+    pub(crate) fn save_session(&self, pid: String, session: Session) {
+        self.with_recovery(|store, now| store.save(pid, session, now));
+    }
+
+    pub(crate) fn restore_session(&self, pid: &str, offset: &str) -> Option<Restored> {
+        self.with_recovery(|store, now| store.restore(pid, offset, now)).flatten()
+    }
+
+    pub(crate) fn skips_middlewares(&self) -> bool {
+        self.with_recovery(|store, _| store.options().skips_middlewares()).unwrap_or_default()
+    }
+
     // Sockets and rooms
 
     pub(crate) fn with_rooms<R>(&self, f: impl FnOnce(&mut Rooms<Arc<SocketInner>>) -> R) -> R {
@@ -218,10 +259,12 @@ impl NamespaceInner {
 
     /// Tells the adapter and the user of changes, after the lock is released.
     fn report(&self, id: &SocketId, changes: Changes) {
-        if changes.is_empty() || !self.wants_room_events.load(Ordering::Relaxed) {
+        let listener = self.parent.as_deref().unwrap_or(self);
+        let is_wanted = |namespace: &Self| namespace.wants_room_events.load(Ordering::Relaxed);
+        if changes.is_empty() || !(is_wanted(self) || is_wanted(listener)) {
             return;
         }
-        let callback = self.on_room_event.read().unwrap_or_else(PoisonError::into_inner).clone();
+        let callback = listener.on_room_event.read().unwrap_or_else(PoisonError::into_inner).clone();
         for change in changes {
             let event = match change {
                 Change::Created(room) => RoomEvent::Created { room: room.into() },
@@ -331,8 +374,8 @@ impl Namespace {
     /// packets; one that waits does not hold up the next, and runs on if the client disconnects.
     ///
     /// What it returns is the acknowledgement: `Ok(value)` answers with `value`, `Err(error)` with
-    /// `{"error": text}` (and is reported to [`Server::on_error`]), `()` does not answer. See
-    /// [`AckSender`](crate::AckSender) for answering at another time. Several handlers of one event run in the
+    /// `{"error": text}` (and is reported to [`Server::on_error`]), `()` does not answer. Arguments that do not fit
+    /// and panics are answered like errors. See [`AckSender`](crate::AckSender) for answering at another time. Several handlers of one event run in the
     /// order they were added; the first answer counts.
     pub fn on<A: 'static, H>(&self, event: impl Into<String>, handler: H) -> &Self
     where
@@ -376,8 +419,9 @@ impl Namespace {
     /// Calls `callback` when a room of this node begins or ends, or a socket goes in or out. It runs on the thread
     /// that made the change and should be quick. Node: the events of `namespace.adapter`.
     pub fn on_room_event(&self, callback: impl Fn(&RoomEvent) + Send + Sync + 'static) -> &Self {
-        *self.0.on_room_event.write().unwrap_or_else(PoisonError::into_inner) = Some(Arc::new(callback));
-        self.0.wants_room_events.store(true, Ordering::Relaxed);
+        let listener = self.0.parent.as_deref().unwrap_or(&self.0);
+        *listener.on_room_event.write().unwrap_or_else(PoisonError::into_inner) = Some(Arc::new(callback));
+        listener.wants_room_events.store(true, Ordering::Relaxed);
         self
     }
 

@@ -12,8 +12,9 @@ use sio_protocol::engineio::Revision;
 use sio_protocol::socketio::{Packet, RawArgs};
 
 use super::acks::{AckSink, Pending, Waiter};
-use crate::adapter::SocketDetails;
+use crate::adapter::recovery::{Restored, Session};
 use crate::adapter::rooms::Member;
+use crate::adapter::{BroadcastOptions, SocketDetails};
 use crate::connection::{Connection, End};
 use crate::encoded::{Draft, Encoded};
 use crate::error::{AckError, EmitError};
@@ -56,6 +57,12 @@ pub(super) struct Cold {
     pub(super) extensions: HashMap<TypeId, Arc<dyn Any + Send + Sync>>,
     /// Rooms a middleware has joined before the socket was connected.
     pub(super) early_rooms: Vec<String>,
+    /// What its client may come back with.
+    pub(super) pid: Option<String>,
+    /// What its client missed, until it is connected.
+    missed: Vec<Packet<'static>>,
+    /// Its client has come back.
+    pub(super) recovered: bool,
 }
 
 pub(super) type OnOutgoing = Arc<dyn Fn(&str, RawArgs<'_>) + Send + Sync>;
@@ -70,6 +77,16 @@ impl SocketInner {
             Revision::V3 => SocketId::of_protocol_3(namespace.path(), connection.id()),
             _ => SocketId::generate(),
         };
+        Self::make(id, namespace, connection, auth, None)
+    }
+
+    fn make(
+        id: SocketId,
+        namespace: Arc<NamespaceInner>,
+        connection: &Arc<Connection>,
+        auth: Option<Arc<str>>,
+        cold: Option<Box<Cold>>,
+    ) -> Arc<Self> {
         Arc::new(Self {
             id,
             namespace,
@@ -77,7 +94,7 @@ impl SocketInner {
             auth,
             stage: AtomicU8::new(stage::CONNECTING),
             has_listeners: AtomicBool::new(false),
-            cold: Mutex::new(None),
+            cold: Mutex::new(cold),
         })
     }
 
@@ -141,9 +158,11 @@ impl SocketInner {
         }
         let rooms = self.if_cold(|cold| std::mem::take(&mut cold.early_rooms)).unwrap_or_default();
         self.namespace.insert(self, &rooms);
-        if self.connection.is_ended() {
-            // The connection ended between the CONNECT and here; its end has not seen this socket connected.
+        if self.connection.is_ended() || self.stage() != stage::CONNECTED {
+            // The end came between the CONNECT and here. Either it has not seen this socket connected, or it has
+            // looked for it in the namespace too early.
             self.handle_end(DisconnectReason::TransportClose);
+            self.namespace.remove(self);
             return;
         }
         run::lifecycle(&self.namespace.table().connection, "connection", self, None);
@@ -167,6 +186,9 @@ impl SocketInner {
             return;
         }
         let table = self.namespace.table();
+        if reason.is_recoverable() {
+            self.leave_session_behind();
+        }
         run::lifecycle(&table.disconnecting, "disconnecting", self, Some(reason));
         self.namespace.remove(self);
         self.stage.store(stage::DISCONNECTED, Ordering::Release);
@@ -185,6 +207,49 @@ impl SocketInner {
         run::lifecycle(&table.disconnect, "disconnect", self, Some(reason));
         // Listeners may hold the socket they are registered on: the circle ends here.
         self.if_cold(|cold| std::mem::take(&mut cold.events));
+    }
+
+    // Recovery
+
+    /// A socket for a client that has come back, with what it had.
+    pub(crate) fn restored(
+        namespace: Arc<NamespaceInner>,
+        connection: &Arc<Connection>,
+        auth: Option<Arc<str>>,
+        pid: &str,
+        restored: Restored,
+    ) -> Arc<Self> {
+        let Restored { session, missed } = restored;
+        let cold = Cold {
+            data: session.data,
+            early_rooms: session.rooms,
+            pid: Some(pid.to_owned()),
+            missed,
+            recovered: true,
+            ..Cold::default()
+        };
+        Self::make(session.id, namespace, connection, auth, Some(Box::new(cold)))
+    }
+
+    /// The secret its client may come back with, made at the first call.
+    pub(crate) fn pid(&self) -> String {
+        self.cold(|cold| cold.pid.get_or_insert_with(|| SocketId::generate().to_string()).clone())
+    }
+
+    pub(crate) fn is_recovered(&self) -> bool {
+        self.if_cold(|cold| cold.recovered).unwrap_or_default()
+    }
+
+    pub(crate) fn take_missed(&self) -> Vec<Packet<'static>> {
+        self.if_cold(|cold| std::mem::take(&mut cold.missed)).unwrap_or_default()
+    }
+
+    fn leave_session_behind(&self) {
+        if let Some((pid, data)) = self.if_cold(|cold| Some((cold.pid.clone()?, cold.data.clone()))).flatten()
+        {
+            let session = Session { id: self.id.clone(), rooms: self.rooms(), data };
+            self.namespace.save_session(pid, session);
+        }
     }
 
     // In
@@ -263,9 +328,17 @@ impl SocketInner {
         ack: Option<u64>,
     ) -> Result<(), EmitError> {
         let nsp = self.namespace.path();
-        let draft = Draft::event(nsp, event, args)?;
+        let draft = Draft::event(&self.namespace, event, args)?;
         if !self.is_connected() {
             return Err(EmitError::Disconnected);
+        }
+        // What its client may come back for goes the way of broadcasts, to its own room. Node: `Socket.emit`.
+        if ack.is_none() && !flags.volatile && self.namespace.recovers() {
+            let mut options =
+                BroadcastOptions { rooms: vec![self.id.to_string()], ..BroadcastOptions::default() };
+            options.flags.compress = flags.uncompressed.then_some(false);
+            self.namespace.adapter().broadcast(&draft.packet(nsp, None), &options);
+            return Ok(());
         }
         if self.namespace.has_outgoing_listeners() {
             self.notify_outgoing(&draft.packet(nsp, ack));
@@ -283,7 +356,7 @@ impl SocketInner {
     /// Answers an event.
     pub(crate) fn acknowledge<T: Serialize + ?Sized>(&self, id: u64, args: &T) -> Result<(), EmitError> {
         let nsp = self.namespace.path();
-        let draft = Draft::ack(nsp, args)?;
+        let draft = Draft::ack(&self.namespace, args)?;
         if !self.is_connected() {
             return Err(EmitError::Disconnected);
         }

@@ -15,6 +15,7 @@ use sio_protocol::engineio::Revision;
 use sio_protocol::engineio::session::Transport;
 use sio_protocol::socketio::{OwnedArgs, RawArgs};
 use tokio::sync::oneshot;
+use tokio::time::Instant;
 
 use self::acks::{AckFuture, Waiter};
 pub(crate) use self::inner::SocketInner;
@@ -68,6 +69,12 @@ impl Socket {
     #[must_use]
     pub fn is_connected(&self) -> bool {
         self.0.is_connected()
+    }
+
+    /// Whether its client has come back to its session after a loss of connection. Node: `socket.recovered`.
+    #[must_use]
+    pub fn is_recovered(&self) -> bool {
+        self.0.is_recovered()
     }
 
     /// What carries its packets at the moment: `polling` or `websocket`. Node: `socket.conn.transport.name`.
@@ -173,14 +180,16 @@ impl Socket {
                 AckError::from(error)
             })
         });
+        // Counted from the emit, not from when somebody begins to wait.
+        let deadline = timeout.map(|timeout| Instant::now() + timeout);
         let awaited = Awaited { socket: Arc::clone(&self.0), id };
         AckFuture::new(async move {
             let _awaited = awaited;
             sent?;
-            let args = match timeout {
+            let args = match deadline {
                 None => receiver.await,
-                Some(timeout) => {
-                    tokio::time::timeout(timeout, receiver).await.map_err(|_| AckError::Timeout)?
+                Some(deadline) => {
+                    tokio::time::timeout_at(deadline, receiver).await.map_err(|_| AckError::Timeout)?
                 }
             };
             let args: OwnedArgs = args.map_err(|_| AckError::Disconnected)?;

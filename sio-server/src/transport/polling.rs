@@ -101,6 +101,9 @@ async fn get(connection: Arc<Connection>, client: Client) -> Response<Body> {
     drop(held);
     let jsonp = connection.with_polling(|polling| polling.jsonp.clone());
     let mut encoder = Encoder::new(connection.revision(), connection.base64(), jsonp.as_deref());
+    for item in &items {
+        push_item(&mut encoder, item);
+    }
     if items.is_empty() {
         for kind in connection.farewell(waited) {
             encoder.push(*kind, DataRef::Text(""));

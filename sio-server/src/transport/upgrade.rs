@@ -4,31 +4,37 @@
 //! starts the connection's own small task. A WebSocket for an existing session first proves itself (`2probe`,
 //! `3probe`, `5`) while the session goes on over polling; if it fails, only it is closed.
 
+use std::future::poll_fn;
 use std::io;
 use std::ops::ControlFlow;
 use std::sync::Arc;
 use std::time::Duration;
 
 use http::request::Parts;
-use http::{Request as HttpRequest, Response};
+use http::{Request as HttpRequest, Response, StatusCode};
 use sio_protocol::engineio::Revision;
 use sio_protocol::engineio::session::Transport;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
 use crate::connection::dispatch::{Dispatch, Next};
 use crate::connection::flush::Batch;
-use crate::connection::{Connection, driver};
+use crate::connection::{Connection, End, driver};
 use crate::handshake::{Peer, Request};
-use crate::http::response::Body;
+use crate::http::response::{Body, empty};
 use crate::http::route::Opening;
 use crate::namespace::connect;
+use crate::reason::DisconnectReason;
 use crate::server::Shared;
 use crate::transport::open_packet;
 use crate::transport::stream::Raw;
-use crate::websocket::{self, Message, Opcode, Reader, close_frame, frame_header};
+use crate::websocket::{self, Message, Opcode, PongReply, Reader, close_frame, frame_header};
 
 /// Answers an upgrade request without session.
 pub(crate) fn open(server: &Arc<Shared>, opening: &Opening, parts: Parts) -> Response<Body> {
+    // After the 101 a client can only be dropped, which is left for those that come at the same moment.
+    if server.sessions.len() >= server.config.max_sessions {
+        return empty(StatusCode::SERVICE_UNAVAILABLE);
+    }
     let (response, deflate) = match accept(server, &parts) {
         Ok(accepted) => accepted,
         Err(refused) => return *refused,
@@ -124,17 +130,22 @@ async fn probe(connection: Arc<Connection>, mut raw: Raw, mut reader: Reader, in
         close(&mut raw, None).await;
         return;
     }
-    match tokio::time::timeout(upgrade_timeout, prove(&connection, &mut raw, &mut reader, input, base64))
-        .await
-    {
-        Ok(Ok(Proof::Upgraded)) => {
+    let proof = tokio::select! {
+        biased;
+        proof = prove(&connection, &mut raw, &mut reader, input, base64) => proof,
+        () = poll_fn(|cx| connection.poll_ended(cx)) => Ok(Proof::Failed(None)),
+        () = tokio::time::sleep(upgrade_timeout) => Ok(Proof::Failed(None)),
+    };
+    connection.with_polling(|polling| polling.candidate = None);
+    match proof {
+        Ok(Proof::Upgraded) => {
             if reader.deflates() {
                 connection.set_deflate();
             }
             driver::spawn(connection, raw, reader, Vec::new());
         }
         failed => {
-            let code = if let Ok(Ok(Proof::Failed(code))) = failed { code } else { None };
+            let code = if let Ok(Proof::Failed(code)) = failed { code } else { None };
             tracing::debug!(session = ?connection.id(), "probe failed, polling goes on");
             connection.with_session(|session, _| session.handle_candidate_lost());
             close(&mut raw, code).await;
@@ -173,13 +184,23 @@ async fn prove(
             tokio::time::sleep(BUSY_WAIT).await;
         };
         let mut answer = false;
+        let mut pong = PongReply::default();
         let mut proof = None;
         let mut code = None;
         let fed = reader.feed(&limits, &mut input, &mut |message| {
             let next = match message {
                 Message::Text(text) => dispatch.websocket_text(text),
                 Message::Binary(bytes) => dispatch.websocket_binary(bytes),
-                Message::Ping(_) | Message::Pong(_) => Next::Continue,
+                Message::Ping(data) => {
+                    pong.note(data);
+                    Next::Continue
+                }
+                Message::Pong(_) => Next::Continue,
+                // After the upgrade it is the session that the client closes. Its driver would not see this frame again.
+                Message::Close(with, _) if proof.is_some() => {
+                    connection.end(DisconnectReason::TransportClose, End::Abrupt(with));
+                    Next::Stop
+                }
                 Message::Close(with, _) => {
                     code = with;
                     Next::CloseCandidate
@@ -214,6 +235,11 @@ async fn prove(
         }
         if answer {
             raw.write_all(&text_frame("3probe")).await?;
+        }
+        match (pong.frame(), &proof) {
+            (Some(frame), None) => raw.write_all(frame).await?,
+            (Some(frame), Some(Proof::Upgraded)) => connection.send_frame(frame),
+            _ => {}
         }
         if let Some(proof) = proof {
             return Ok(proof);

@@ -36,6 +36,11 @@ impl Reader {
         Self { partial: None, deflate, finished: false }
     }
 
+    /// Tells whether the client has closed its side or broken the rules: nothing more is read.
+    pub(crate) fn is_finished(&self) -> bool {
+        self.finished
+    }
+
     /// Tells whether compression was negotiated.
     pub(crate) fn deflates(&self) -> bool {
         self.deflate

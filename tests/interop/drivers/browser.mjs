@@ -55,10 +55,14 @@ export const browserDriver = (options, servers) => async (onMessage) => {
   const origin = `http://127.0.0.1:${files.address().port}`;
   servers.variables.CORS_ORIGIN = origin;
 
-  const browser = await chromium.launch({
-    executablePath: options.chromium,
-    args: ["--no-sandbox", "--disable-background-networking", "--disable-gpu"],
-  });
+  const launch = () =>
+    chromium.launch({
+      executablePath: options.chromium,
+      args: ["--no-sandbox", "--disable-background-networking", "--disable-gpu", "--disable-dev-shm-usage"],
+      timeout: 12_000,
+    });
+  // On a busy machine it sometimes does not come up.
+  const browser = await launch().catch(launch);
   const page = await browser.newPage();
   await page.exposeFunction("deliver", onMessage);
   await page.goto(origin);

@@ -477,7 +477,8 @@ export const HTTP_CASES = [
         });
       const poll = async () => (await socketio(t, `${base}&sid=${sid}`)).text;
       if (eio === 4) t.equal((await post("40")).text, "ok", "answer");
-      t.match(await poll(), eio === 4 ? /^___eio\[7\]\("40\{\\"sid\\":\\"[A-Za-z0-9_-]{20}\\"\}"\);$/ : /^___eio\[7\]\("2:40"\);$/, "CONNECT");
+      // Node 2 puts the implicit CONNECT of revision 3 behind the open packet, Node 4 into the next poll; clients take both.
+      if (!open.text.includes("2:40")) t.match(await poll(), eio === 4 ? /^___eio\[7\]\("40\{\\"sid\\":\\"[A-Za-z0-9_-]{20}\\"\}"\);$/ : /^___eio\[7\]\("2:40"\);$/, "CONNECT");
       t.equal((await post(frame(['42["echo","a+b\u2028é"]', '42["echo","two"]']))).text, "ok", "answer");
       const expected = JSON.stringify(frame(['42["echo","a+b\u2028é"]', '42["echo","two"]'])).replace("\u2028", "\\u2028");
       t.equal(await poll(), `___eio[7](${expected});`, "echo");

@@ -48,7 +48,22 @@ pub fn write_event<T: Serialize + ?Sized>(
     name: &str,
     args: &T,
 ) -> Result<(), EncodeError> {
-    write(out, attachments, |writer| {
+    write_event_with(out, attachments, name, args, PlaceholderKeys::Refused)
+}
+
+/// Like [`write_event`], with a say in what becomes of maps that look like placeholders.
+///
+/// # Errors
+///
+/// If `args` cannot be written as JSON. Nothing is appended then.
+pub fn write_event_with<T: Serialize + ?Sized>(
+    out: &mut Vec<u8>,
+    attachments: &mut Vec<Bytes>,
+    name: &str,
+    args: &T,
+    keys: PlaceholderKeys,
+) -> Result<(), EncodeError> {
+    write(out, attachments, keys, |writer| {
         writer.out.push(b'[');
         write_string(writer.out, name);
         args.serialize(Arguments { writer: &mut *writer, first: false })?;
@@ -68,7 +83,21 @@ pub fn write_args<T: Serialize + ?Sized>(
     attachments: &mut Vec<Bytes>,
     args: &T,
 ) -> Result<(), EncodeError> {
-    write(out, attachments, |writer| {
+    write_args_with(out, attachments, args, PlaceholderKeys::Refused)
+}
+
+/// Like [`write_args`], with a say in what becomes of maps that look like placeholders.
+///
+/// # Errors
+///
+/// If `args` cannot be written as JSON. Nothing is appended then.
+pub fn write_args_with<T: Serialize + ?Sized>(
+    out: &mut Vec<u8>,
+    attachments: &mut Vec<Bytes>,
+    args: &T,
+    keys: PlaceholderKeys,
+) -> Result<(), EncodeError> {
+    write(out, attachments, keys, |writer| {
         writer.out.push(b'[');
         args.serialize(Arguments { writer: &mut *writer, first: true })?;
         writer.out.push(b']');
@@ -86,7 +115,18 @@ pub fn write_value<T: Serialize + ?Sized>(
     attachments: &mut Vec<Bytes>,
     value: &T,
 ) -> Result<(), EncodeError> {
-    write(out, attachments, |writer| value.serialize(writer))
+    write(out, attachments, PlaceholderKeys::Refused, |writer| value.serialize(writer))
+}
+
+/// Says what becomes of a map of the user with the key `_placeholder`, which a receiver of JSON packets would take for
+/// a binary value when there are others beside it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[expect(clippy::exhaustive_enums, reason = "there is no third way")]
+pub enum PlaceholderKeys {
+    /// It stays data, told from a placeholder by white space. For parsers that carry binary in place.
+    Kept,
+    /// It is an error beside binary values. For JSON packets.
+    Refused,
 }
 
 /// Says why a value cannot be sent.
@@ -114,12 +154,19 @@ impl serde::ser::Error for EncodeError {
 fn write(
     out: &mut Vec<u8>,
     attachments: &mut Vec<Bytes>,
+    keys: PlaceholderKeys,
     body: impl FnOnce(&mut Writer<'_>) -> Result<(), EncodeError>,
 ) -> Result<(), EncodeError> {
     let before = (out.len(), attachments.len());
-    let mut writer = Writer { out: &mut *out, attachments: &mut *attachments, placeholder_key: false };
+    let mut writer = Writer { out: &mut *out, attachments: &mut *attachments, placeholder_keys: Vec::new() };
     let mut result = body(&mut writer);
-    if result.is_ok() && writer.placeholder_key && !writer.attachments.is_empty() {
+    let marked = std::mem::take(&mut writer.placeholder_keys);
+    if attachments.is_empty() {
+        // Without binary values nothing can be confused, and the text is as JavaScript writes it.
+        for at in marked.into_iter().rev() {
+            out.remove(at);
+        }
+    } else if result.is_ok() && !marked.is_empty() && keys == PlaceholderKeys::Refused {
         result = Err(EncodeError::PlaceholderKey);
     }
     if result.is_err() {
@@ -133,8 +180,8 @@ fn write(
 struct Writer<'a> {
     out: &'a mut Vec<u8>,
     attachments: &'a mut Vec<Bytes>,
-    /// Whether some map has a key that makes it look like a placeholder.
-    placeholder_key: bool,
+    /// Where maps have a key that makes them look like placeholders: each has a space before it. Hardly ever any.
+    placeholder_keys: Vec<usize>,
 }
 
 impl Writer<'_> {
@@ -146,7 +193,11 @@ impl Writer<'_> {
     }
 
     fn key(&mut self, key: &str) {
-        self.placeholder_key |= key == "_placeholder";
+        if key == "_placeholder" {
+            // A placeholder of ours is only ever written, and recognised, without white space.
+            self.placeholder_keys.push(self.out.len());
+            self.out.push(b' ');
+        }
         write_string(self.out, key);
     }
 }

@@ -13,7 +13,7 @@ use std::str::FromStr;
 use std::time::Duration;
 
 use sio_server::protocol::parser::MsgPackParser;
-use sio_server::{Cors, Server, ServerBuilder};
+use sio_server::{ConnectionStateRecovery, Cors, Server, ServerBuilder};
 use tokio::signal::unix::{SignalKind, signal};
 
 use crate::handlers::ends::Ends;
@@ -32,7 +32,7 @@ async fn main() -> Result<(), Box<dyn Error>> {
     Ok(())
 }
 
-/// The options of section 1 of the contract. `RECOVERY` is ignored: sessions are not kept.
+/// The options of section 1 of the contract.
 fn configured() -> Result<ServerBuilder, Box<dyn Error>> {
     let transports = env::var("TRANSPORTS").unwrap_or_else(|_| "polling,websocket".into());
     let enabled = |name| transports.split(',').any(|transport| transport == name);
@@ -52,6 +52,12 @@ fn configured() -> Result<ServerBuilder, Box<dyn Error>> {
     }
     if let Ok(origin) = env::var("CORS_ORIGIN") {
         builder = builder.cors(Cors::origin(&origin).credentials(true));
+    }
+    let recovery = number("RECOVERY", 0)?;
+    if recovery > 0 {
+        let kept = Duration::from_millis(recovery);
+        let recovery = ConnectionStateRecovery::new().max_disconnection_duration(kept);
+        builder = builder.connection_state_recovery(recovery);
     }
     Ok(builder)
 }

@@ -20,7 +20,7 @@ pub(crate) fn add(namespace: &Namespace) {
             Reply(())
         })
         .on("reason-of", async |State(ends): State<Ends>, Args(tag): Args<String>, reply: AckSender| {
-            ends.ask(tag, reply);
+            ends.ask(tag, &reply);
         })
         .on("kick", async |socket: Socket| socket.disconnect(false))
         .on("kick-hard", async |socket: Socket| socket.disconnect(true))
@@ -34,7 +34,7 @@ pub(crate) fn add(namespace: &Namespace) {
             let Some(tagged) = socket.get::<Tagged>() else { return };
             let Tag { tag, rooms } = std::mem::take(&mut *lock(&tagged.0));
             if let Some(tag) = tag {
-                ends.note(tag, End { reason: reason.as_str(), rooms });
+                ends.note(tag, &End { reason: reason.as_str(), rooms });
             }
         });
 }
@@ -66,7 +66,7 @@ struct End {
 }
 
 impl Ends {
-    fn ask(&self, tag: String, reply: AckSender) {
+    fn ask(&self, tag: String, reply: &AckSender) {
         let end = {
             let mut known = lock(&self.0);
             let end = known.gone.get(&tag).cloned();
@@ -76,18 +76,19 @@ impl Ends {
             end
         };
         if let Some(end) = end {
-            answer(&reply, &end);
+            answer(reply, &end);
         }
     }
 
-    fn note(&self, tag: String, end: End) {
+    fn note(&self, tag: String, end: &End) {
         let waiting = {
             let mut known = lock(&self.0);
-            known.gone.insert(tag.clone(), end.clone());
-            known.waiting.remove(&tag).unwrap_or_default()
+            let waiting = known.waiting.remove(&tag).unwrap_or_default();
+            known.gone.insert(tag, end.clone());
+            waiting
         };
         for reply in &waiting {
-            answer(reply, &end);
+            answer(reply, end);
         }
     }
 }

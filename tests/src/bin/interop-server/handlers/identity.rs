@@ -11,7 +11,7 @@ pub(crate) fn add(namespace: &Namespace) {
                 nsp: socket.namespace().path().to_owned(),
                 protocol: socket.protocol(),
                 transport: socket.transport(),
-                recovered: false,
+                recovered: socket.is_recovered(),
             })
         })
         .on("handshake", async |handshake: Handshake| {

@@ -44,7 +44,7 @@ pub(crate) fn add(namespace: &Namespace) {
 
 /// Odd numbers have four bytes beside them.
 fn emit(socket: &Socket, event: &str, i: u32) {
-    if i % 2 == 0 {
+    if i.is_multiple_of(2) {
         socket.emit(event, &i);
     } else {
         socket.emit(event, &(i, four_bytes(i)));

@@ -1,0 +1,186 @@
+//! Connection state recovery over the wire: what a client that comes back is given, and when it starts anew.
+
+#![allow(clippy::unwrap_used, reason = "a helper that cannot go on fails its test")]
+
+use std::time::Duration;
+
+use serde_json::{Value, json};
+use sio_server::{ConnectionStateRecovery, DisconnectReason, Reply, Server, Socket};
+use sio_tests::{Client, Log, disconnects, log, serve};
+
+fn server() -> Server {
+    Server::builder().connection_state_recovery(ConnectionStateRecovery::new()).build()
+}
+
+fn connections(io: &Server) -> Log<(Socket, bool)> {
+    let (sockets, connected) = log();
+    io.sockets().on_connection(move |socket: Socket| {
+        let recovered = socket.is_recovered();
+        let _ = sockets.send((socket, recovered));
+        async {}
+    });
+    connected
+}
+
+/// Joins `/`; gives the data of the reply.
+async fn join(client: &mut Client, auth: &str) -> Value {
+    client.send(&format!("0{auth}")).await;
+    let reply = client.recv().await;
+    serde_json::from_str(reply.strip_prefix('0').unwrap_or_else(|| panic!("{reply}"))).unwrap()
+}
+
+/// The arguments of the next event without its offset, and the offset.
+async fn event(client: &mut Client) -> (Value, String) {
+    let text = client.recv().await;
+    let mut data: Vec<Value> =
+        serde_json::from_str(text.strip_prefix('2').unwrap_or_else(|| panic!("{text}"))).unwrap();
+    let offset = data.pop().unwrap().as_str().unwrap().to_owned();
+    (Value::Array(data), offset)
+}
+
+#[tokio::test]
+async fn a_client_that_comes_back_gets_its_id_rooms_data_and_what_it_missed_first() {
+    let io = server();
+    let mut connected = connections(&io);
+    let mut reasons = disconnects(&io);
+    let address = serve(&io).await;
+    let mut client = Client::websocket(address).await;
+    let before = join(&mut client, "").await;
+    let (socket, recovered) = connected.next().await;
+    assert!(!recovered);
+    socket.join("room");
+    socket.set_data(&json!({"name": "Ada"})).unwrap();
+    io.emit("seen", &1);
+    let (seen, offset) = event(&mut client).await;
+    assert_eq!(seen, json!(["seen", 1]));
+    drop(client);
+    assert_eq!(reasons.next().await, DisconnectReason::TransportClose);
+
+    io.emit("all", &2);
+    io.to("room").emit("room", &bytes::Bytes::from_static(&[7]));
+    io.to("elsewhere").emit("not for it", &());
+    io.except("room").emit("not for it", &());
+    io.broadcast().volatile().emit("worthless when late", &());
+    io.to(socket.id()).emit("private", &3);
+    let mut client = Client::websocket(address).await;
+    let auth = json!({"pid": before["pid"], "offset": offset, "more": 1});
+    client.send(&format!("0{auth}")).await;
+    assert_eq!(event(&mut client).await.0, json!(["all", 2]));
+    let packet = client.packet().await;
+    assert!(packet.text.starts_with(r#"51-["room",{"_placeholder":true,"num":0},""#), "{}", packet.text);
+    assert_eq!(packet.attachments, [[7]]);
+    assert_eq!(event(&mut client).await.0, json!(["private", 3]));
+    let reply = client.recv().await;
+    assert_eq!(serde_json::from_str::<Value>(reply.strip_prefix('0').unwrap()).unwrap(), before);
+    let (back, recovered) = connected.next().await;
+    assert!(recovered);
+    assert_eq!(back.id(), socket.id());
+    assert_eq!(back.rooms(), [back.id().to_string(), "room".to_owned()]);
+    assert_eq!(back.data::<Value>().unwrap(), json!({"name": "Ada"}));
+    io.to("room").emit("live", &());
+    assert_eq!(event(&mut client).await.0, json!(["live"]));
+}
+
+#[tokio::test]
+async fn a_client_that_said_goodbye_or_gives_what_is_unknown_starts_anew() {
+    let io = server();
+    let mut connected = connections(&io);
+    let mut reasons = disconnects(&io);
+    let address = serve(&io).await;
+    let mut client = Client::websocket(address).await;
+    let before = join(&mut client, "").await;
+    io.emit("x", &());
+    let (_, offset) = event(&mut client).await;
+    client.send("1").await;
+    assert_eq!(reasons.next().await, DisconnectReason::ClientNamespaceDisconnect);
+    connected.next().await;
+    for auth in [
+        json!({"pid": before["pid"], "offset": offset}),
+        json!({"pid": "unknown", "offset": offset}),
+        json!({"pid": before["pid"], "offset": "unknown"}),
+        json!({"pid": before["pid"], "offset": 1}),
+    ] {
+        let mut client = Client::websocket(address).await;
+        let after = join(&mut client, &auth.to_string()).await;
+        assert_ne!(after["sid"], before["sid"], "{auth}");
+        assert_ne!(after["pid"], before["pid"], "{auth}");
+        assert!(!connected.next().await.1, "{auth}");
+    }
+}
+
+#[tokio::test]
+async fn a_session_is_given_back_once_and_not_too_late() {
+    let recovery = ConnectionStateRecovery::new().max_disconnection_duration(Duration::from_millis(50));
+    let io = Server::builder().connection_state_recovery(recovery).build();
+    let mut connected = connections(&io);
+    let mut reasons = disconnects(&io);
+    let address = serve(&io).await;
+    let mut client = Client::websocket(address).await;
+    let first = join(&mut client, "").await;
+    io.emit("x", &());
+    let (_, offset) = event(&mut client).await;
+    drop(client);
+    reasons.next().await;
+    connected.next().await;
+    // why: it is the passing of the time that makes it too late.
+    tokio::time::sleep(Duration::from_millis(100)).await;
+    let mut client = Client::websocket(address).await;
+    let second = join(&mut client, &json!({"pid": first["pid"], "offset": offset}).to_string()).await;
+    assert_ne!(second["sid"], first["sid"]);
+    assert!(!connected.next().await.1);
+}
+
+#[tokio::test]
+async fn acknowledged_and_volatile_events_carry_no_offset() {
+    let io = server();
+    io.sockets().on("ask", async || Reply(1));
+    let mut connected = connections(&io);
+    let mut client = Client::websocket(serve(&io).await).await;
+    join(&mut client, "").await;
+    let (socket, _) = connected.next().await;
+    let answer = socket.emit_with_ack::<u32>("question", &1);
+    client.expect(r#"20["question",1]"#).await;
+    client.send("30[5]").await;
+    assert_eq!(answer.await.unwrap(), 5);
+    socket.volatile().emit("v", &1);
+    client.expect(r#"2["v",1]"#).await;
+    assert_eq!(client.ask(r#"["ask"]"#).await, json!([1]));
+    socket.emit("own", &1);
+    assert_eq!(event(&mut client).await.0, json!(["own", 1]));
+}
+
+#[tokio::test]
+async fn middlewares_are_asked_again_only_where_that_is_wanted() {
+    for (skip, asked) in [(true, 1), (false, 2)] {
+        let recovery = ConnectionStateRecovery::new().skip_middlewares(skip);
+        let io = Server::builder().connection_state_recovery(recovery).build();
+        let (calls, mut seen) = log();
+        io.sockets().middleware(move || {
+            let _ = calls.send(());
+            async { Ok(()) }
+        });
+        let mut reasons = disconnects(&io);
+        let address = serve(&io).await;
+        let mut client = Client::websocket(address).await;
+        let before = join(&mut client, "").await;
+        io.emit("x", &());
+        let (_, offset) = event(&mut client).await;
+        drop(client);
+        reasons.next().await;
+        let mut client = Client::websocket(address).await;
+        let after = join(&mut client, &json!({"pid": before["pid"], "offset": offset}).to_string()).await;
+        assert_eq!(after, before);
+        seen.take(asked).await;
+        seen.assert_empty();
+    }
+}
+
+#[tokio::test]
+async fn without_the_option_there_is_neither_pid_nor_offset() {
+    let io = Server::new();
+    let mut client = Client::websocket(serve(&io).await).await;
+    let data = join(&mut client, r#"{"pid":"a","offset":"b"}"#).await;
+    assert_eq!(data.as_object().unwrap().len(), 1);
+    io.emit("x", &1);
+    client.expect(r#"2["x",1]"#).await;
+}

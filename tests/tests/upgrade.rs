@@ -1,0 +1,372 @@
+//! From long-polling to WebSocket: nothing is lost, nothing overtakes, and a failed attempt costs only itself.
+
+#![allow(clippy::unwrap_used, reason = "a helper that cannot go on fails its test")]
+
+use std::time::{Duration, Instant};
+
+use sio_server::{Args, DisconnectReason, Server, Socket};
+use sio_tests::{Client, Frame, Http, Log, Message, Polling, Ws, disconnects, frame, log, serve, within};
+
+struct Joined {
+    polling: Polling,
+    socket: Socket,
+    /// The arguments of the events `n`.
+    numbers: Log<u32>,
+    reasons: Log<DisconnectReason>,
+}
+
+async fn joined(io: &Server) -> Joined {
+    let (seen, numbers) = log();
+    let (sockets, mut connected) = log();
+    io.sockets()
+        .on("n", move |Args(n): Args<u32>| {
+            let _ = seen.send(n);
+            async {}
+        })
+        .on_connection(move |socket: Socket| {
+            let _ = sockets.send(socket);
+            async {}
+        });
+    let reasons = disconnects(io);
+    let mut polling = Polling::open(serve(io).await).await;
+    polling.say(&[Message::text("40")]).await;
+    polling.next().await;
+    Joined { polling, socket: connected.next().await, numbers, reasons }
+}
+
+async fn probe(polling: &Polling) -> Ws {
+    let mut ws = Ws::connect(polling.address, &polling.upgrade_target()).await;
+    ws.send("2probe").await;
+    assert_eq!(ws.recv().await, "3probe");
+    ws
+}
+
+/// The session still takes a POST and answers a poll.
+async fn assert_polling_goes_on(joined: &mut Joined) {
+    joined.polling.say(&[Message::text("42[\"n\",77]")]).await;
+    assert_eq!(joined.numbers.next().await, 77);
+    joined.socket.emit("still", &());
+    let mut packets = joined.polling.poll().await;
+    packets.retain(|packet| *packet != Message::text("6"));
+    assert_eq!(packets, [Message::text("42[\"still\"]")]);
+    assert_eq!(joined.socket.transport(), "polling");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_the_server_sends_is_neither_lost_nor_reordered() {
+    const COUNT: usize = 2000;
+    let Joined { mut polling, socket, .. } = joined(&Server::new()).await;
+    let sender = tokio::spawn(async move {
+        for n in 0..COUNT {
+            socket.emit("n", &n);
+            tokio::task::yield_now().await;
+        }
+    });
+    let mut received = Vec::new();
+    // Some by polling, then the upgrade as clients make it: probe, stop polling, `5`.
+    while received.len() < 50 {
+        received.extend(polling.poll().await);
+    }
+    let mut ws = probe(&polling).await;
+    received.extend(polling.poll().await);
+    ws.send("5").await;
+    received.retain(|packet| *packet != Message::text("6"));
+    assert!(received.len() < COUNT, "the upgrade is to happen in the middle");
+    while received.len() < COUNT {
+        received.push(Message::Text(ws.recv().await));
+    }
+    for (n, packet) in received.into_iter().enumerate() {
+        assert_eq!(packet, Message::Text(format!("42[\"n\",{n}]")));
+    }
+    sender.await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_the_client_sends_is_neither_lost_nor_reordered() {
+    let Joined { mut polling, mut numbers, .. } = joined(&Server::new()).await;
+    let mut n = 0;
+    let mut next = || {
+        n += 1;
+        format!("42[\"n\",{}]", n - 1)
+    };
+    for _ in 0..20 {
+        polling.say(&[Message::Text(next()), Message::Text(next())]).await;
+    }
+    let mut ws = probe(&polling).await;
+    for _ in 0..20 {
+        polling.say(&[Message::Text(next()), Message::Text(next())]).await;
+    }
+    ws.send("5").await;
+    for _ in 0..200 {
+        ws.send(&next()).await;
+    }
+    assert_eq!(numbers.take(280).await, (0..280).collect::<Vec<_>>());
+}
+
+#[tokio::test]
+async fn a_post_that_is_under_way_comes_before_what_the_websocket_brings() {
+    let Joined { mut polling, mut numbers, .. } = joined(&Server::new()).await;
+    let mut ws = probe(&polling).await;
+    let body = "42[\"n\",1]\x1e42[\"n\",2]";
+    let target = polling.target();
+    let head = format!("POST {target} HTTP/1.1\r\nHost: t\r\nContent-Length: {}\r\n\r\n", body.len());
+    polling.posts.write(format!("{head}{}", &body[..5]).as_bytes()).await;
+    // The server looks at the GET after it has looked at the half POST.
+    polling.hold_without_post().await;
+    ws.send("5").await;
+    ws.send("42[\"n\",3]").await;
+    polling.posts.write(&body.as_bytes()[5..]).await;
+    assert_eq!(within("the POST", polling.posts.response()).await.unwrap().text(), "ok");
+    assert_eq!(numbers.take(3).await, [1, 2, 3]);
+}
+
+#[tokio::test]
+async fn messages_go_through_polling_until_the_upgrade_is_done() {
+    let Joined { mut polling, socket, .. } = joined(&Server::new()).await;
+    let mut ws = probe(&polling).await;
+    socket.emit("during", &());
+    assert_eq!(polling.poll().await, [Message::text("42[\"during\"]")]);
+    assert_eq!(socket.transport(), "polling");
+    ws.send("5").await;
+    socket.emit("after", &());
+    assert_eq!(ws.recv().await, "42[\"after\"]");
+    assert_eq!(socket.transport(), "websocket");
+}
+
+#[tokio::test]
+async fn what_waits_at_the_upgrade_goes_out_over_the_websocket() {
+    let Joined { polling, socket, .. } = joined(&Server::new()).await;
+    let mut ws = probe(&polling).await;
+    socket.emit("one", &());
+    socket.emit("two", &bytes::Bytes::from_static(&[7]));
+    ws.send("5").await;
+    assert_eq!(ws.recv().await, "42[\"one\"]");
+    assert_eq!(ws.recv().await, "451-[\"two\",{\"_placeholder\":true,\"num\":0}]");
+    assert_eq!(ws.next().await, Some(Frame::binary(&[7])));
+}
+
+#[tokio::test]
+async fn a_held_poll_gets_a_noop_while_the_websocket_probes() {
+    let Joined { mut polling, .. } = joined(&Server::new()).await;
+    polling.hold().await;
+    let started = Instant::now();
+    let _ws = probe(&polling).await;
+    assert_eq!(polling.held().await.text(), "6");
+    assert!(started.elapsed() >= Duration::from_millis(90), "after {:?}", started.elapsed());
+    // And again, for as long as the probe lasts.
+    assert_eq!(polling.get().await.text(), "6");
+}
+
+#[tokio::test]
+async fn a_poll_that_is_held_at_the_upgrade_gets_a_close() {
+    let Joined { mut polling, socket, .. } = joined(&Server::new()).await;
+    let mut ws = probe(&polling).await;
+    polling.hold().await;
+    ws.send("5").await;
+    // Within the hundred milliseconds in which no noop is due; a noop is right as well, but then a poll is a mistake.
+    let held = polling.held().await;
+    assert!(held.text() == "1" || held.text() == "6", "{}", held.text());
+    socket.emit("after", &());
+    assert_eq!(ws.recv().await, "42[\"after\"]");
+    for response in [polling.get().await, polling.post("42[\"n\",1]").await] {
+        assert_eq!((response.status, response.text()), (400, r#"{"code":3,"message":"Bad request"}"#));
+    }
+}
+
+#[tokio::test]
+async fn the_upgrade_need_not_wait_for_the_answer_to_the_probe() {
+    let Joined { polling, socket, mut numbers, .. } = joined(&Server::new()).await;
+    let mut ws = Ws::connect(polling.address, &polling.upgrade_target()).await;
+    // All in one segment, with messages behind it.
+    let mut bytes = Vec::new();
+    for text in ["2probe", "5", "42[\"n\",1]", "42[\"n\",2]"] {
+        bytes.extend(frame(0x81, text.as_bytes()));
+    }
+    ws.write(&bytes).await;
+    assert_eq!(ws.recv().await, "3probe");
+    assert_eq!(numbers.take(2).await, [1, 2]);
+    socket.emit("hello", &());
+    assert_eq!(ws.recv().await, "42[\"hello\"]");
+}
+
+#[tokio::test]
+async fn a_packet_may_be_split_between_the_transports() {
+    let io = Server::new();
+    let (seen, mut events) = log();
+    io.sockets().on("b", move |Args(bytes): Args<bytes::Bytes>| {
+        let _ = seen.send(bytes);
+        async {}
+    });
+    let Joined { mut polling, .. } = joined(&io).await;
+    polling.say(&[Message::text(r#"451-["b",{"_placeholder":true,"num":0}]"#)]).await;
+    let mut ws = probe(&polling).await;
+    ws.send("5").await;
+    ws.send_binary(&[1, 2, 3]).await;
+    assert_eq!(events.next().await, bytes::Bytes::from_static(&[1, 2, 3]));
+}
+
+#[tokio::test]
+async fn a_websocket_that_fails_its_probe_is_closed_and_polling_goes_on() {
+    let mut joined = joined(&Server::new()).await;
+    for wrong in ["2", "5", "42[\"n\",1]", "1", "2probe2", "garbage"] {
+        let mut ws = Ws::connect(joined.polling.address, &joined.polling.upgrade_target()).await;
+        ws.send(wrong).await;
+        assert_eq!(ws.next().await, Some(Frame::close(None)), "{wrong}");
+        assert_polling_goes_on(&mut joined).await;
+    }
+    for wrong in ["2probe", "42[\"n\",1]", "1", "3", "garbage"] {
+        let mut ws = probe(&joined.polling).await;
+        ws.send(wrong).await;
+        assert_eq!(ws.next().await, Some(Frame::close(None)), "{wrong} after the probe");
+        assert_polling_goes_on(&mut joined).await;
+    }
+    joined.numbers.assert_empty();
+    joined.reasons.assert_empty();
+    // None of this stands in the way of one that does it right.
+    let mut ws = probe(&joined.polling).await;
+    ws.send("5").await;
+    joined.socket.emit("x", &());
+    assert_eq!(ws.recv().await, "42[\"x\"]");
+}
+
+#[tokio::test]
+async fn a_websocket_that_breaks_or_hangs_up_while_it_probes_costs_only_itself() {
+    let mut joined = joined(&Server::new()).await;
+    let mut ws = probe(&joined.polling).await;
+    // Unmasked.
+    ws.write(b"\x81\x015").await;
+    assert_eq!(ws.next().await, Some(Frame::close(Some(1002))));
+    assert_polling_goes_on(&mut joined).await;
+    drop(Ws::connect(joined.polling.address, &joined.polling.upgrade_target()).await);
+    drop(probe_again(&joined.polling).await);
+    assert_polling_goes_on(&mut joined).await;
+    let mut ws = probe_again(&joined.polling).await;
+    ws.frame(0x88, &1001_u16.to_be_bytes()).await;
+    assert_eq!(ws.next().await, Some(Frame::close(Some(1001))));
+    assert_polling_goes_on(&mut joined).await;
+}
+
+/// Probes until the server has noticed that the previous WebSocket is gone.
+async fn probe_again(polling: &Polling) -> Ws {
+    within("the place of the last candidate", async {
+        loop {
+            let mut ws = Ws::connect(polling.address, &polling.upgrade_target()).await;
+            ws.send("2probe").await;
+            if ws.next().await == Some(Frame::text("3probe")) {
+                return ws;
+            }
+        }
+    })
+    .await
+}
+
+#[tokio::test]
+async fn a_second_candidate_is_closed_and_the_first_completes() {
+    let Joined { polling, socket, .. } = joined(&Server::new()).await;
+    let mut first = probe(&polling).await;
+    let mut second = Ws::connect(polling.address, &polling.upgrade_target()).await;
+    second.send("2probe").await;
+    assert_eq!(second.next().await, Some(Frame::close(None)));
+    first.send("5").await;
+    socket.emit("x", &());
+    assert_eq!(first.recv().await, "42[\"x\"]");
+    // And once the session is upgraded, one more is closed too.
+    let mut third = Ws::connect(polling.address, &polling.upgrade_target()).await;
+    assert_eq!(third.next().await, Some(Frame::close(None)));
+    socket.emit("y", &());
+    assert_eq!(first.recv().await, "42[\"y\"]");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn of_many_candidates_at_once_one_wins_and_the_session_works() {
+    for _ in 0..20 {
+        let Joined { polling, socket, mut reasons, .. } = joined(&Server::new()).await;
+        let tasks: Vec<_> = (0..4)
+            .map(|_| {
+                let (address, target) = (polling.address, polling.upgrade_target());
+                tokio::spawn(async move {
+                    let mut ws = Ws::connect(address, &target).await;
+                    ws.write(&[frame(0x81, b"2probe"), frame(0x81, b"5")].concat()).await;
+                    (ws.next().await == Some(Frame::text("3probe"))).then_some(ws)
+                })
+            })
+            .collect();
+        let mut winners = Vec::new();
+        for task in tasks {
+            winners.extend(task.await.unwrap());
+        }
+        assert_eq!(winners.len(), 1);
+        socket.emit("x", &());
+        assert_eq!(winners[0].recv().await, "42[\"x\"]");
+        reasons.assert_empty();
+    }
+}
+
+#[tokio::test]
+async fn an_upgrade_that_takes_too_long_costs_only_the_websocket() {
+    let io = Server::builder().upgrade_timeout(Duration::from_millis(50)).build();
+    let mut joined = joined(&io).await;
+    let mut silent = Ws::connect(joined.polling.address, &joined.polling.upgrade_target()).await;
+    assert_eq!(silent.next().await, Some(Frame::close(None)));
+    assert_polling_goes_on(&mut joined).await;
+    let mut stalled = probe(&joined.polling).await;
+    assert_eq!(stalled.next().await, Some(Frame::close(None)));
+    assert_polling_goes_on(&mut joined).await;
+    joined.reasons.assert_empty();
+    let mut ws = probe(&joined.polling).await;
+    ws.send("5").await;
+    joined.socket.emit("x", &());
+    assert_eq!(ws.recv().await, "42[\"x\"]");
+}
+
+#[tokio::test]
+async fn a_session_that_ends_takes_its_candidate_along() {
+    let Joined { mut polling, socket, .. } = joined(&Server::new()).await;
+    let mut ws = probe(&polling).await;
+    socket.disconnect(true);
+    assert_eq!(polling.poll().await[0], Message::text("41"));
+    ws.send("5").await;
+    assert_eq!(ws.next().await, Some(Frame::close(None)));
+}
+
+#[tokio::test]
+async fn protocol_3_upgrades_too() {
+    let io = Server::new();
+    let (seen, mut events) = log();
+    io.sockets().on("b", move |socket: Socket, Args(bytes): Args<bytes::Bytes>| {
+        socket.emit("b", &bytes);
+        let _ = seen.send(bytes);
+        async {}
+    });
+    let mut polling = Polling::open_with(serve(&io).await, 3, "").await;
+    polling.next().await;
+    let mut ws = Ws::connect(polling.address, &polling.upgrade_target()).await;
+    polling.hold().await;
+    ws.send("2probe").await;
+    assert_eq!(ws.recv().await, "3probe");
+    assert_eq!(polling.held().await.text(), "1:6");
+    ws.send("5").await;
+    let text = r#"451-["b",{"_placeholder":true,"num":0}]"#;
+    ws.send(text).await;
+    ws.send_binary(&[4, 1, 2]).await;
+    assert_eq!(events.next().await, bytes::Bytes::from_static(&[1, 2]));
+    assert_eq!(ws.recv().await, text);
+    assert_eq!(ws.next().await, Some(Frame::binary(&[4, 1, 2])), "with the type byte of protocol 3");
+}
+
+#[tokio::test]
+async fn an_upgraded_session_lives_without_its_http_connections() {
+    let Joined { mut polling, socket, mut reasons, .. } = joined(&Server::new()).await;
+    let mut ws = probe(&polling).await;
+    polling.hold().await;
+    ws.send("5").await;
+    // The held poll is abandoned, not answered: it no longer speaks for the session.
+    polling.gets = Http::connect(polling.address).await;
+    polling.posts = Http::connect(polling.address).await;
+    let mut client = Client::over(ws);
+    socket.emit("x", &());
+    client.expect("2[\"x\"]").await;
+    reasons.assert_empty();
+    client.ws().frame(0x88, b"").await;
+    assert_eq!(reasons.next().await, DisconnectReason::TransportClose);
+}
