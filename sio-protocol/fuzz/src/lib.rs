@@ -5,6 +5,7 @@
 //! golden vectors ([`seeds`]). A test runs every check on every seed, without a fuzzer and on stable Rust:
 //! `cargo test --no-default-features`.
 
+pub mod cluster;
 pub mod decoder;
 pub mod messages;
 pub mod msgpack;

@@ -27,12 +27,15 @@ pub fn all() -> std::io::Result<Vec<(&'static str, Seeds)>> {
     let socketio = [vectors("socketio-v4")?, vectors("socketio-v5")?].concat();
     let (parser, dialects) = (vectors("parser-json")?, vectors("msgpack-dialects")?);
     let clients = vectors("clients-v2")?;
+    let redis = [vectors("redis-pubsub")?, vectors("redis-sharded")?, vectors("redis-extra")?].concat();
+    let emitter = vectors("emitter")?;
     Ok(vec![
         ("payload", payload(&[engineio.clone(), clients.clone(), socketio.clone()].concat())),
         ("packet", packet(&[engineio.clone(), clients.clone(), socketio.clone()].concat())),
         ("decoder", decoder(&[parser.clone(), socketio.clone(), clients.clone(), dialects.clone()].concat())),
         ("session", sessions(&[engineio, clients, socketio.clone()].concat())),
         ("msgpack", msgpack(&[dialects, parser, socketio].concat())),
+        ("cluster", cluster(&[redis, emitter].concat())),
     ])
 }
 
@@ -114,6 +117,24 @@ fn msgpack(vectors: &[Value]) -> Seeds {
             Message::Text(text) => {
                 if let Some(at) = text.find(['[', '{', '"']) {
                     keep(&mut seeds, &text.as_bytes()[at..]);
+                }
+            }
+        }
+    }
+    seeds
+}
+
+/// The messages that were published, and the channels.
+fn cluster(vectors: &[Value]) -> Seeds {
+    let mut seeds = Seeds::new();
+    for message in vectors.iter().flat_map(found) {
+        match message {
+            Message::Binary(bytes) => keep(&mut seeds, &bytes),
+            Message::Text(text) if text.starts_with('{') => keep(&mut seeds, text.as_bytes()),
+            // With the prefix that the check knows.
+            Message::Text(text) => {
+                if let Some(channel) = text.strip_prefix("socket.io#") {
+                    keep(&mut seeds, format!("p#{channel}").as_bytes());
                 }
             }
         }
@@ -226,6 +247,7 @@ mod tests {
                     "decoder" => crate::decoder::check(&seed),
                     "session" => session::check(&seed),
                     "msgpack" => crate::msgpack::check(&seed),
+                    "cluster" => crate::cluster::check(&seed),
                     other => panic!("{other} has no check"),
                 }
             }
