@@ -422,14 +422,14 @@ fn nothing_malformed_is_written() {
         ("", vec![]),
         ("[\"e\"", vec![]),
         ("[\"e\"] ]", vec![]),
-        ("[\"e\",{\"_placeholder\":true,\"num\":1}]", attachment.clone()),
+        ("[\"e\",{\"_placeholder\":true,\"num\":1}]", attachment),
     ] {
         let packet = Packet::event("/", None, data, attachments.clone());
         let mut out = b"before".to_vec();
         let opts = Opts::default();
         assert!(Broadcast::new("u", Payload::from(&packet), opts.clone()).encode(&mut out).is_err());
         let emit = RequestBody::ServerSideEmit { packet: Payload::from(&packet) };
-        assert!(Request::new("u", None::<&str>, emit).encode(&mut out).is_err());
+        assert!(Request::new("u", None, emit).encode(&mut out).is_err());
         let body = Body::Broadcast { packet: Payload::from(&packet), opts, request_id: None };
         assert!(Message::new("u", "/", body).encode(&mut out).is_err());
         let value = Opaque::new(data, attachments.clone());
@@ -442,6 +442,16 @@ fn nothing_malformed_is_written() {
         let body = Body::Sockets { request_id: "i".into(), sockets: vec![entry] };
         assert!(Message::new("u", "/", body).encode(&mut out).is_err());
         assert_eq!(out, b"before", "{data}");
+    }
+    for packet in [
+        Packet::event("/", None, "[]", vec![]),
+        Packet::event("/", None, "{}", vec![]),
+        Packet::ack("/", 1, "[\"e\"]", vec![]),
+        Packet::disconnect("/"),
+    ] {
+        let mut out = Vec::new();
+        let broadcast = Broadcast::new("u", Payload::from(&packet), Opts::default());
+        assert_eq!(broadcast.encode(&mut out), Err(Malformed::EventNameInvalid.into()), "{packet:?}");
     }
 }
 

@@ -122,10 +122,13 @@ impl<'a> Payload<'a> {
         Self(Repr::Incoming { nsp, data, size: 0, for_clients: false })
     }
 
-    /// Gives what is to be written.
+    /// Gives what is to be written. Names that are reserved are for those to refuse who emit.
     pub(super) fn outgoing(&self) -> Result<Cow<'_, Packet<'_>>, ClusterError> {
         match &self.0 {
-            Repr::Outgoing(packet) => Ok(Cow::Borrowed(*packet)),
+            Repr::Outgoing(packet) => {
+                check_name(packet, false)?;
+                Ok(Cow::Borrowed(*packet))
+            }
             Repr::Incoming { .. } => Ok(Cow::Owned(self.to_packet()?)),
         }
     }

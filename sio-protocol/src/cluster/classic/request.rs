@@ -120,12 +120,8 @@ pub enum ReceivedRequest<'a> {
 
 impl<'a> Request<'a> {
     /// Makes the request of a server.
-    pub fn new(
-        uid: impl Into<Cow<'a, str>>,
-        request_id: Option<impl Into<Cow<'a, str>>>,
-        body: RequestBody<'a>,
-    ) -> Self {
-        Self { uid: Some(uid.into()), request_id: request_id.map(Into::into), body }
+    pub fn new(uid: impl Into<Cow<'a, str>>, request_id: Option<&'a str>, body: RequestBody<'a>) -> Self {
+        Self { uid: Some(uid.into()), request_id: request_id.map(Cow::Borrowed), body }
     }
 
     /// Makes the request of an emitter, which awaits no response.
@@ -157,8 +153,8 @@ impl<'a> Request<'a> {
     ///
     /// # Errors
     ///
-    /// If an event was built by hand and its data is not JSON, or refers to an attachment that is not there.
-    /// Nothing is appended then.
+    /// If a packet is no event, or was built by hand and its data is not JSON or refers to an attachment that is not
+    /// there. Nothing is appended then.
     pub fn encode(&self, out: &mut Vec<u8>) -> Result<(), ClusterError> {
         whole_or_nothing(out, |out| {
             let mut output = match self.body {

@@ -176,8 +176,8 @@ impl<'a> Message<'a> {
     ///
     /// # Errors
     ///
-    /// If an event or a value in it was built by hand and is not JSON, or refers to an attachment that is not
-    /// there. Nothing is appended then.
+    /// If a packet is no event, or it or a value was built by hand and is not JSON or refers to an attachment
+    /// that is not there. Nothing is appended then.
     pub fn encode(&self, out: &mut Vec<u8>) -> Result<(), ClusterError> {
         let packet = match &self.body {
             Body::Broadcast { packet, .. } | Body::ServerSideEmit { packet, .. } => Some(packet.outgoing()?),
