@@ -1,7 +1,8 @@
-//! One message of the cluster, read as everything that it could be, with the usual limits and with tight ones.
+//! One message of the cluster, read as everything that it could be, with the usual limits and with tight
+//! ones.
 //!
-//! Nothing panics. What is accepted keeps to the limits, hands out events that clients can read, and is written as
-//! a message that reads as the same. The names of channels lead back to what they were made of.
+//! Nothing panics. What is accepted keeps to the limits, hands out events that clients can read, and is
+//! written as a message that reads as the same. The names of channels lead back to what they were made of.
 
 use bytes::Bytes;
 use serde::de::IgnoredAny;

@@ -1,8 +1,8 @@
 //! What the names of channels have in common: how they are put together, and what a received one says.
 //!
 //! A channel is made of a prefix, a namespace and perhaps a room or a server, each followed by `#`. Neither
-//! namespaces nor rooms escape that character, so a name alone can be ambiguous; with the namespace known it is
-//! not.
+//! namespaces nor rooms escape that character, so a name alone can be ambiguous; with the namespace known it
+//! is not.
 
 /// Says whom a channel concerns within its namespace.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -10,8 +10,8 @@
 pub enum Scope<'a> {
     /// Everybody. A room without a name counts as this, too, as it does in Node.
     All,
-    /// One room; or one server, on the channel that is its own in the sharded dialect. The name may have a `#` in
-    /// it.
+    /// One room; or one server, on the channel that is its own in the sharded dialect. The name may have a
+    /// `#` in it.
     One(&'a str),
 }
 
@@ -31,8 +31,8 @@ pub fn escape_pattern(name: &str) -> String {
     pattern
 }
 
-/// Says in which namespaces a channel can be: normally one, but a name with further `#` in it can be a room of a
-/// short namespace, or a namespace with a `#` of its own. Which one is meant is in the message.
+/// Says in which namespaces a channel can be: normally one, but a name with further `#` in it can be a room
+/// of a short namespace, or a namespace with a `#` of its own. Which one is meant is in the message.
 ///
 /// ```
 /// use sio_protocol::cluster::{Scope, namespaces_of};

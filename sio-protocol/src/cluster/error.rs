@@ -1,8 +1,8 @@
 //! What can be wrong with a message from another node.
 //!
-//! A node that receives such a message counts it, logs it once at a sane level and drops it. The same catalogue
-//! serves for sending: what would be malformed is not written, because one malformed message can end the
-//! subscription of every Node peer.
+//! A node that receives such a message counts it, logs it once at a sane level and drops it. The same
+//! catalogue serves for sending: what would be malformed is not written, because one malformed message can
+//! end the subscription of every Node peer.
 
 use crate::error::Malformed;
 

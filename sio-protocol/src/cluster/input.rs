@@ -156,8 +156,8 @@ impl<'a> Input<'a> {
         }
     }
 
-    /// Gives the next key of a map, as the bytes of its text, and goes to its value. A key that is no string reads
-    /// as empty, which no field is called.
+    /// Gives the next key of a map, as the bytes of its text, and goes to its value. A key that is no string
+    /// reads as empty, which no field is called.
     pub(super) fn next_key(&mut self, items: &mut Items) -> Result<Option<Cow<'a, [u8]>>, ClusterError> {
         match &mut self.form {
             Form::Json(cursor) => {

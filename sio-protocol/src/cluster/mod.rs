@@ -1,9 +1,9 @@
 //! The messages that the servers of a cluster send each other through Redis, and that emitters send to them.
 //!
-//! Pure: messages go in and out as bytes; publishing, subscribing and counting answers is for others to do. The
-//! formats are those of Node's packages, so that servers and emitters of both kinds can share one Redis. What is
-//! written is what the newest package writes; what is read is what any of them writes, in JSON and in every
-//! dialect of [MessagePack](crate::msgpack).
+//! Pure: messages go in and out as bytes; publishing, subscribing and counting answers is for others to do.
+//! The formats are those of Node's packages, so that servers and emitters of both kinds can share one Redis.
+//! What is written is what the newest package writes; what is read is what any of them writes, in JSON and in
+//! every dialect of [MessagePack](crate::msgpack).
 //!
 //! | dialect | packages | Redis commands |
 //! | --- | --- | --- |
@@ -14,8 +14,8 @@
 //! names: sharded channels are a space of their own.
 //!
 //! Messages from Redis are read in stages, and each is taken only for those who need the next: the
-//! [channel](Scope) says whether a local socket can be meant, the [head](classic::Broadcast) of the message who
-//! sent it and to whom, and the [`Payload`] becomes a packet at the end.
+//! [channel](Scope) says whether a local socket can be meant, the [head](classic::Broadcast) of the message
+//! who sent it and to whom, and the [`Payload`] becomes a packet at the end.
 //!
 //! ```
 //! use bytes::Bytes;
@@ -64,8 +64,8 @@ pub use options::{Flags, Opts};
 pub use payload::Payload;
 pub use socket::SocketEntry;
 
-/// The prefix of channels, unless an application chooses its own. Node: the options `key` of the classic adapter
-/// and of emitters, and `channelPrefix` of the sharded adapter.
+/// The prefix of channels, unless an application chooses its own. Node: the options `key` of the classic
+/// adapter and of emitters, and `channelPrefix` of the sharded adapter.
 pub const DEFAULT_PREFIX: &str = "socket.io";
 
 /// What emitters have in place of the id of a server. No server ignores messages from it as its own.

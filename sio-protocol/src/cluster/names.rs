@@ -3,8 +3,8 @@
 use std::borrow::Cow;
 use std::fmt;
 
-/// Is a list of rooms or of socket ids: strings that somebody else owns, so that sending copies none of them, or
-/// names that were received.
+/// Is a list of rooms or of socket ids: strings that somebody else owns, so that sending copies none of them,
+/// or names that were received.
 ///
 /// ```
 /// use sio_protocol::cluster::Names;

@@ -36,8 +36,8 @@ pub struct Opaque<'a> {
 }
 
 impl<'a> Opaque<'a> {
-    /// Makes a value of its text and its binary values, as [`write_value`](crate::socketio::write_value) gives
-    /// them.
+    /// Makes a value of its text and its binary values, as [`write_value`](crate::socketio::write_value)
+    /// gives them.
     pub fn new(json: impl Into<Cow<'a, str>>, attachments: Vec<Bytes>) -> Self {
         Self { json: json.into(), attachments }
     }
@@ -99,8 +99,8 @@ impl<'a> Opaque<'a> {
     }
 }
 
-/// Replaces half surrogate pairs, which JavaScript escapes so that they survive in JSON, but which Rust strings
-/// cannot hold.
+/// Replaces half surrogate pairs, which JavaScript escapes so that they survive in JSON, but which Rust
+/// strings cannot hold.
 pub(super) fn well_formed(json: &str) -> Cow<'_, str> {
     if json.contains("\\u") { Cow::Owned(repair_surrogates(json)) } else { Cow::Borrowed(json) }
 }

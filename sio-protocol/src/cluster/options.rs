@@ -19,14 +19,15 @@ use super::output::Output;
 pub struct Opts<'a> {
     /// Sockets in any of these rooms; empty means all sockets of the namespace.
     pub rooms: Names<'a>,
-    /// Sockets in any of these rooms are left out. The id of a socket is the name of a room that only it is in.
+    /// Sockets in any of these rooms are left out. The id of a socket is the name of a room that only it is
+    /// in.
     pub except: Names<'a>,
     /// How.
     pub flags: Flags,
 }
 
-/// Says how an event is to be delivered. Flags that other versions send and nobody reads (`broadcast`, `json`,
-/// `binary`) are ignored.
+/// Says how an event is to be delivered. Flags that other versions send and nobody reads (`broadcast`,
+/// `json`, `binary`) are ignored.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Flags {
@@ -117,8 +118,8 @@ impl Flags {
         Ok(flags)
     }
 
-    /// Writes the flags that are set. Node writes them in the order in which the application named them; where
-    /// it names them itself, it is this one.
+    /// Writes the flags that are set. Node writes them in the order in which the application named them;
+    /// where it names them itself, it is this one.
     fn write(self, output: &mut Output<'_>) {
         let count = usize::from(self.volatile)
             + usize::from(self.compress.is_some())

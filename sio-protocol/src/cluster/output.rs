@@ -112,8 +112,8 @@ impl<'o> Output<'o> {
         self.end_array();
     }
 
-    /// Writes a value that is JSON text with attachments. In JSON a binary value becomes what `JSON.stringify`
-    /// makes of a Buffer, which nobody turns back into bytes.
+    /// Writes a value that is JSON text with attachments. In JSON a binary value becomes what
+    /// `JSON.stringify` makes of a Buffer, which nobody turns back into bytes.
     pub(super) fn value(&mut self, json: &str, attachments: &[Bytes]) -> Result<(), ClusterError> {
         match self {
             Self::Json { out, start } => {

@@ -60,9 +60,9 @@ impl<'a> Payload<'a> {
         }
     }
 
-    /// Appends the data of the event, `["name",..]`, and gives its attachments. With head room in `json` for what
-    /// [`write_header_backwards`](crate::socketio::write_header_backwards) writes, the result is a finished
-    /// packet.
+    /// Appends the data of the event, `["name",..]`, and gives its attachments. With head room in `json` for
+    /// what [`write_header_backwards`](crate::socketio::write_header_backwards) writes, the result is a
+    /// finished packet.
     ///
     /// # Errors
     ///
@@ -135,8 +135,8 @@ impl<'a> Payload<'a> {
 }
 
 impl<'a> From<&'a Packet<'a>> for Payload<'a> {
-    /// Takes a packet to be sent, which has to be an event. Its namespace is sent where the message has a place
-    /// for it, its ack id is not.
+    /// Takes a packet to be sent, which has to be an event. Its namespace is sent where the message has a
+    /// place for it, its ack id is not.
     fn from(packet: &'a Packet<'a>) -> Self {
         Self(Repr::Outgoing(packet))
     }
@@ -157,8 +157,8 @@ impl<'a> Received<'a> {
     }
 }
 
-/// Writes the packet of a broadcast. `binary_type` asks for the packet type that Socket.IO 2 needs to find binary
-/// values; `nsp` says whether the namespace is part of it.
+/// Writes the packet of a broadcast. `binary_type` asks for the packet type that Socket.IO 2 needs to find
+/// binary values; `nsp` says whether the namespace is part of it.
 pub(super) fn write_packet(
     output: &mut Output<'_>,
     packet: &Packet<'_>,

@@ -14,8 +14,9 @@ use super::output::Output;
 pub struct SocketEntry<'a> {
     /// Its id.
     pub id: Cow<'a, str>,
-    /// Its handshake, an object with the keys `headers` (their names in lower case), `time` (a date as JavaScript
-    /// prints it), `address`, `xdomain`, `secure`, `issued` (milliseconds), `url`, `query` and `auth`.
+    /// Its handshake, an object with the keys `headers` (their names in lower case), `time` (a date as
+    /// JavaScript prints it), `address`, `xdomain`, `secure`, `issued` (milliseconds), `url`, `query` and
+    /// `auth`.
     pub handshake: Opaque<'a>,
     /// Its rooms, its own among them.
     pub rooms: Names<'a>,

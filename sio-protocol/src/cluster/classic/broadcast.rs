@@ -86,8 +86,8 @@ impl<'a> Broadcast<'a> {
     ///
     /// # Errors
     ///
-    /// If the packet is no event, or was built by hand and its data is not JSON or refers to an attachment that is
-    /// not there. Nothing is appended then.
+    /// If the packet is no event, or was built by hand and its data is not JSON or refers to an attachment
+    /// that is not there. Nothing is appended then.
     pub fn encode(&self, out: &mut Vec<u8>) -> Result<(), ClusterError> {
         self.encode_as(PacketType::Event, out)
     }

@@ -38,8 +38,8 @@ impl Channels {
         &self.broadcast
     }
 
-    /// Gives the pattern to subscribe to for all broadcasts, those to one room among them. It is escaped, unlike
-    /// Node's, so that `/a*` does not receive what is for `/ab`.
+    /// Gives the pattern to subscribe to for all broadcasts, those to one room among them. It is escaped,
+    /// unlike Node's, so that `/a*` does not receive what is for `/ab`.
     pub fn broadcast_pattern(&self) -> String {
         let mut pattern = escape_pattern(&self.broadcast);
         pattern.push('*');
@@ -51,8 +51,8 @@ impl Channels {
         below(&self.broadcast, room)
     }
 
-    /// Gives the channel that a broadcast is published on: that of the room if there is exactly one, whether or
-    /// not others are left out.
+    /// Gives the channel that a broadcast is published on: that of the room if there is exactly one, whether
+    /// or not others are left out.
     pub fn target(&self, opts: &Opts<'_>) -> Cow<'_, str> {
         match opts.rooms.single() {
             Some(room) => Cow::Owned(self.room(room)),

@@ -33,8 +33,8 @@
 //! | 6 emit to servers | 7 | `data` | `type` 6, `requestId`, `data`, from those whose handler answers |
 //! | 7 broadcast with acknowledgements (MessagePack) | 7.2 | `packet`, `opts` | `type` 8, `requestId`, `clientCount`; then for each client `type` 9, `requestId`, `packet` (MessagePack) |
 //!
-//! Requests 0, 1, 5 and 7 have to be answered by every server but the one that asks, also with nothing: that one
-//! counts. Version 5 has other types and spells `requestid`: see [`v5`].
+//! Requests 0, 1, 5 and 7 have to be answered by every server but the one that asks, also with nothing: that
+//! one counts. Version 5 has other types and spells `requestid`: see [`v5`].
 
 mod broadcast;
 mod channels;

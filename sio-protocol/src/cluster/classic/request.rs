@@ -153,8 +153,8 @@ impl<'a> Request<'a> {
     ///
     /// # Errors
     ///
-    /// If a packet is no event, or was built by hand and its data is not JSON or refers to an attachment that is not
-    /// there. Nothing is appended then.
+    /// If a packet is no event, or was built by hand and its data is not JSON or refers to an attachment that
+    /// is not there. Nothing is appended then.
     pub fn encode(&self, out: &mut Vec<u8>) -> Result<(), ClusterError> {
         whole_or_nothing(out, |out| {
             let mut output = match self.body {

@@ -39,15 +39,15 @@ pub struct Response<'a> {
 pub enum ResponseBody<'a> {
     /// To types 2, 3 and 4 for one socket: it was here, and it is done.
     Done,
-    /// To type 0: the ids of sockets. An empty list is read as [`Sockets`](Self::Sockets), from which it does not
-    /// differ.
+    /// To type 0: the ids of sockets. An empty list is read as [`Sockets`](Self::Sockets), from which it does
+    /// not differ.
     SocketIds(Names<'a>),
     /// To type 1: the names of rooms.
     Rooms(Names<'a>),
     /// To type 5: the descriptions of sockets. Binary values in their data do not survive.
     Sockets(Vec<SocketEntry<'a>>),
-    /// To type 6: what the handler answered, if anything. Binary values do not survive. Goes to the channel that
-    /// all receive, always.
+    /// To type 6: what the handler answered, if anything. Binary values do not survive. Goes to the channel
+    /// that all receive, always.
     ServerSideEmit(Option<Opaque<'a>>),
     /// Type 8, to type 7: how many clients the event was sent to, also if that is none. It comes before their
     /// acknowledgements.

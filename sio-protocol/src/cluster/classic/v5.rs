@@ -1,8 +1,8 @@
 //! Requests and responses of `socket.io-redis` 5, the adapter of Socket.IO 2.
 //!
-//! Its broadcasts are like those of later versions, but its requests are not: the types mean something else. They
-//! are told apart by `requestid`, which later versions spell in another way. A server of this version answers
-//! its own requests, too: it counts from 0 up to the number of subscribers.
+//! Its broadcasts are like those of later versions, but its requests are not: the types mean something else.
+//! They are told apart by `requestid`, which later versions spell in another way. A server of this version
+//! answers its own requests, too: it counts from 0 up to the number of subscribers.
 //!
 //! | type | further fields | response, beside `requestid` |
 //! | --- | --- | --- |

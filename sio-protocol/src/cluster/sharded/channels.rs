@@ -13,8 +13,8 @@ use crate::cluster::channel::{below, scope};
 pub enum Mode {
     /// No room.
     Static,
-    /// Every room but those that belong to one socket. Node tells these by their length: the ids of sockets have
-    /// 20 characters.
+    /// Every room but those that belong to one socket. Node tells these by their length: the ids of sockets
+    /// have 20 characters.
     #[default]
     Dynamic,
     /// Every room. Node: `dynamic-private`.
@@ -59,11 +59,11 @@ impl Channels {
         below(&self.main, room)
     }
 
-    /// Gives the channel that a message is published on, if it is no response: that of the room for a broadcast
-    /// without acknowledgements to exactly one room that has a channel of its own.
+    /// Gives the channel that a message is published on, if it is no response: that of the room for a
+    /// broadcast without acknowledgements to exactly one room that has a channel of its own.
     ///
-    /// A name with a `#`, such as a client of Socket.IO 2 has as its id in all namespaces but `/`, always goes to
-    /// everybody: Node's servers do not subscribe to the channels of such ids.
+    /// A name with a `#`, such as a client of Socket.IO 2 has as its id in all namespaces but `/`, always
+    /// goes to everybody: Node's servers do not subscribe to the channels of such ids.
     pub fn target(&self, body: &Body<'_>) -> Cow<'_, str> {
         if let Body::Broadcast { opts, request_id: None, .. } = body
             && let Some(room) = opts.rooms.single()
@@ -82,8 +82,8 @@ impl Channels {
     /// Says whether a server subscribes to the channel of a room while one of its sockets is in it.
     /// `of_one_socket` says that it is the room of one socket only, whose name is the id of that socket.
     ///
-    /// In [`Mode::Dynamic`], an id that does not have 20 characters has to be subscribed to, which Node forgets:
-    /// others do not recognise it as an id, and publish on its channel.
+    /// In [`Mode::Dynamic`], an id that does not have 20 characters has to be subscribed to, which Node
+    /// forgets: others do not recognise it as an id, and publish on its channel.
     pub fn subscribes_to(&self, room: &str, of_one_socket: bool) -> bool {
         match self.mode {
             Mode::Static => false,
@@ -92,8 +92,8 @@ impl Channels {
         }
     }
 
-    /// Says whom a message on this channel concerns, `None` if the channel is none of this namespace. One name
-    /// is that of a room, or of the server itself on [its channel](Self::private).
+    /// Says whom a message on this channel concerns, `None` if the channel is none of this namespace. One
+    /// name is that of a room, or of the server itself on [its channel](Self::private).
     pub fn scope_of<'a>(&self, channel: &'a str) -> Option<Scope<'a>> {
         scope(&self.main, channel)
     }
