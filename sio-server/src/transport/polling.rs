@@ -112,9 +112,6 @@ async fn get(connection: Arc<Connection>, client: Client) -> Response<Body> {
             connection.finish_lingering();
         }
     }
-    for item in &items {
-        push_item(&mut encoder, item);
-    }
     let payload = encoder.finish();
     // As in Node: one packet that may be compressed is enough.
     let may_compress =
