@@ -12,6 +12,7 @@ use std::task::Waker;
 use sio_protocol::engineio::{PacketKind, Revision};
 
 use crate::encoded::Encoded;
+use crate::transport::stream::Tcp;
 
 /// One entry of the queue.
 #[derive(Debug)]
@@ -30,6 +31,15 @@ impl Item {
             Self::Shared(encoded) => encoded.wire_len(revision),
             Self::Frames(bytes) => bytes.len(),
             Self::Engine(_) => ENGINE_FRAME_LEN,
+        }
+    }
+
+    /// What it counts against the bound: its bytes, and about what an entry takes beside them, or many tiny packets
+    /// would take many times the bound.
+    fn cost(&self, revision: Revision) -> usize {
+        match self {
+            Self::Frames(bytes) => bytes.len(),
+            Self::Shared(_) | Self::Engine(_) => self.wire_len(revision) + ENTRY_OVERHEAD,
         }
     }
 }
@@ -78,6 +88,9 @@ pub(crate) struct Outbox {
     pub(crate) blocked: bool,
     /// The WebSocket's task, or the held poll.
     pub(crate) waker: Option<Waker>,
+    /// The stream of a WebSocket over plain TCP, for whoever emits to write to directly. It is the task's: with the
+    /// task it goes, whoever keeps a handle of the connection. Other streams (TLS, unix sockets) are the task's alone.
+    pub(crate) tcp: Option<Arc<Tcp>>,
 }
 
 impl Outbox {
@@ -93,11 +106,16 @@ impl Outbox {
             dirty: false,
             blocked: false,
             waker: None,
+            tcp: None,
         }
     }
 
     /// Changes from polling to WebSocket; what waits goes out there. Gives the waker of a held poll.
     pub(crate) fn upgrade(&mut self, base64: bool, revision: Revision) -> Option<Waker> {
+        // The session may have ended on another thread meanwhile.
+        if matches!(self.channel, Channel::Closing | Channel::Closed) {
+            return self.waker.take();
+        }
         let items: Vec<Item> = self.drain().collect();
         self.channel = Channel::WebSocket;
         self.base64 = base64;
@@ -128,7 +146,7 @@ impl Outbox {
             }
             item => item,
         };
-        let len = item.wire_len(revision);
+        let len = item.cost(revision);
         // A single packet larger than the bound still goes to a client that has nothing else waiting.
         if self.bytes + len > limit && !self.is_empty() {
             return Pushed::Overflow;
@@ -136,6 +154,16 @@ impl Outbox {
         self.bytes += len;
         self.enqueue(item);
         self.touch()
+    }
+
+    /// Queues an Engine.IO packet without data. One that waits already says the same: a client that sends pings and
+    /// reads nothing gets one pong. Dropped when the queue is full, as heartbeats must not be what ends a slow client.
+    pub(crate) fn push_engine(&mut self, kind: PacketKind, revision: Revision, limit: usize) -> Pushed {
+        let mut waiting = self.front.iter().chain(self.rest.iter().flat_map(|rest| rest.iter()));
+        if waiting.next_back().is_some_and(|item| matches!(item, Item::Engine(last) if *last == kind)) {
+            return Pushed::Queued;
+        }
+        self.push(Item::Engine(kind), revision, limit)
     }
 
     /// Appends a finished frame for this client alone; only for the WebSocket channel.
@@ -239,7 +267,7 @@ impl Outbox {
                 return;
             }
             self.written -= len;
-            self.bytes -= len;
+            self.bytes -= front.cost(revision);
             if let Some(Item::Frames(bytes)) = self.front.take() {
                 spare::put(bytes);
             }
@@ -325,6 +353,8 @@ mod spare {
 }
 
 const ENGINE_FRAME_LEN: usize = 3;
+/// Bytes of an entry and of the packet behind it, about.
+const ENTRY_OVERHEAD: usize = 128;
 /// Slices of one vectored write. Eight frames a call already give most of the gain; 64 is far below the
 /// kernel's 1024 and keeps the array on the stack small.
 const MAX_SLICES: usize = 64;
