@@ -331,8 +331,7 @@ impl Connection {
 
     /// Queues an Engine.IO packet without data.
     pub(crate) fn send_engine(self: &Arc<Self>, kind: PacketKind) {
-        let limit = self.server.config.max_queued_bytes;
-        let pushed = self.outbox.locked().push_engine(kind, self.revision, limit);
+        let pushed = self.outbox.locked().push_engine(kind, self.revision);
         if pushed == Pushed::Dirty {
             flush::schedule(self);
         }

@@ -156,14 +156,15 @@ impl Outbox {
         self.touch()
     }
 
-    /// Queues an Engine.IO packet without data. One that waits already says the same: a client that sends pings and
-    /// reads nothing gets one pong. Dropped when the queue is full, as heartbeats must not be what ends a slow client.
-    pub(crate) fn push_engine(&mut self, kind: PacketKind, revision: Revision, limit: usize) -> Pushed {
+    /// Queues an Engine.IO packet without data, even into a full queue: heartbeats must not be what ends a slow client.
+    /// One that waits at the end already says the same, so there are never more of them than of other packets, which
+    /// are bounded; a client that sends pings and reads nothing gets one pong.
+    pub(crate) fn push_engine(&mut self, kind: PacketKind, revision: Revision) -> Pushed {
         let mut waiting = self.front.iter().chain(self.rest.iter().flat_map(|rest| rest.iter()));
         if waiting.next_back().is_some_and(|item| matches!(item, Item::Engine(last) if *last == kind)) {
             return Pushed::Queued;
         }
-        self.push(Item::Engine(kind), revision, limit)
+        self.push(Item::Engine(kind), revision, usize::MAX)
     }
 
     /// Appends a finished frame for this client alone; only for the WebSocket channel.
@@ -431,6 +432,22 @@ mod tests {
         assert_eq!(outbox.push_frame(&[0; 11], 100), Pushed::Overflow);
         assert_eq!(outbox.push_frame(&[0; 10], 100), Pushed::Queued);
         assert_eq!(outbox.push(shared("x"), Revision::V4, 100), Pushed::Overflow);
+    }
+
+    #[test]
+    fn a_flood_of_pongs_is_one_pong() {
+        let mut outbox = Outbox::new(Channel::Polling, false);
+        for _ in 0..100_000 {
+            outbox.push_engine(PacketKind::Pong, Revision::V3);
+        }
+        assert_eq!(outbox.drain().count(), 1);
+    }
+
+    #[test]
+    fn tiny_packets_count_with_what_they_take_in_memory() {
+        let mut outbox = Outbox::new(Channel::Polling, false);
+        let queued = (0..).take_while(|_| outbox.push(shared(""), Revision::V4, 100_000) != Pushed::Overflow).count();
+        assert!((500..1000).contains(&queued), "{queued}");
     }
 
     #[test]
