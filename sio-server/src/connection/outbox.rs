@@ -446,7 +446,8 @@ mod tests {
     #[test]
     fn tiny_packets_count_with_what_they_take_in_memory() {
         let mut outbox = Outbox::new(Channel::Polling, false);
-        let queued = (0..).take_while(|_| outbox.push(shared(""), Revision::V4, 100_000) != Pushed::Overflow).count();
+        let queued =
+            (0..).take_while(|_| outbox.push(shared(""), Revision::V4, 100_000) != Pushed::Overflow).count();
         assert!((500..1000).contains(&queued), "{queued}");
     }
 
