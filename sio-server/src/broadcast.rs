@@ -11,7 +11,7 @@ use crate::encoded::Draft;
 use crate::error::{AckError, AdapterError, EmitError, Failure};
 use crate::id::SocketId;
 use crate::namespace::NamespaceInner;
-use crate::socket::acks::{AckFuture, AckSink};
+use crate::socket::acks::{AckFuture, AckSink, Awaiting};
 use crate::socket::remote::RemoteSocket;
 use crate::socket::{Socket, SocketInner};
 
@@ -220,10 +220,11 @@ impl Broadcast {
         let start = tokio::time::Instant::now();
         AckFuture::new(async move {
             let (sinks, timeout) = sent?;
-            let deadline = start + timeout;
+            // Adding what means "for ever" must not overflow.
+            let deadline = start + timeout.min(FOR_EVER);
             let mut acks = Vec::new();
             for sink in sinks {
-                let (results, missing) = sink.collect(deadline - tokio::time::Instant::now()).await;
+                let (results, missing) = sink.0.collect(deadline - tokio::time::Instant::now()).await;
                 acks.extend(results.into_iter().map(|(socket, result)| BroadcastAck {
                     socket,
                     result: result.and_then(|args| args.deserialize().map_err(AckError::from)),
@@ -239,7 +240,7 @@ impl Broadcast {
         &self,
         event: &str,
         args: &(impl Serialize + ?Sized),
-    ) -> Result<(Vec<AckSink>, Duration), AckError> {
+    ) -> Result<(Vec<Awaiting>, Duration), AckError> {
         let mut options = self.options.clone();
         let default =
             self.namespace.server().map_or(FALLBACK_ACK_TIMEOUT, |s| s.config.broadcast_ack_timeout);
@@ -253,7 +254,7 @@ impl Broadcast {
                 &options,
                 sink.clone(),
             );
-            sinks.push(sink);
+            sinks.push(Awaiting(sink));
         }
         Ok((sinks, timeout))
     }
@@ -303,5 +304,7 @@ pub(crate) fn report(namespace: &NamespaceInner, event: &str, error: EmitError) 
     }
 }
 
+/// Thirty years.
+const FOR_EVER: Duration = Duration::from_secs(30 * 365 * 24 * 3600);
 /// For a namespace whose server is gone.
 const FALLBACK_ACK_TIMEOUT: Duration = Duration::from_secs(5);

@@ -24,6 +24,7 @@ use crate::error::{EmitError, Failure};
 use crate::namespace::{Namespace, NamespaceInner};
 use crate::reason::DisconnectReason;
 use crate::service::{Layer, Service};
+use crate::sync::contained;
 
 type OnError = Arc<dyn Fn(&Failure) + Send + Sync>;
 type States = HashMap<TypeId, Arc<dyn Any + Send + Sync>>;
@@ -45,6 +46,7 @@ pub(crate) struct Shared {
     on_error: RwLock<Option<OnError>>,
     runtime: OnceLock<Handle>,
     closed: AtomicBool,
+    adapters_closed: AtomicBool,
     tasks: AtomicUsize,
     /// Told whenever a task or a session has ended after `close`.
     idle: Notify,
@@ -99,7 +101,9 @@ impl Shared {
     pub(crate) fn fail(&self, failure: &Failure) {
         let callback = self.on_error.read().unwrap_or_else(PoisonError::into_inner).clone();
         match callback {
-            Some(callback) => callback(failure),
+            Some(callback) => {
+                contained("on_error", || callback(failure));
+            }
             None => tracing::warn!("{failure}"),
         }
     }
@@ -123,7 +127,9 @@ impl Shared {
             return Some(joined(namespace));
         }
         let parents = self.parents.read().unwrap_or_else(PoisonError::into_inner).clone();
-        let parent = parents.into_iter().find(|(matches, _)| matches(path, auth))?.1;
+        let accepts =
+            |matches: &Matcher| contained("of_matching", || matches(path, auth)).unwrap_or_default();
+        let parent = parents.into_iter().find(|(matches, _)| accepts(matches))?.1;
         let mut namespaces = self.namespaces.write().unwrap_or_else(PoisonError::into_inner);
         // Of two first joins of one namespace the second finds what the first has made.
         let namespace =
@@ -232,6 +238,7 @@ impl Server {
             on_error: RwLock::default(),
             runtime: OnceLock::new(),
             closed: AtomicBool::new(false),
+            adapters_closed: AtomicBool::new(false),
             tasks: AtomicUsize::new(0),
             idle: Notify::new(),
             closing: Notify::new(),
@@ -370,8 +377,12 @@ impl Server {
                 shared.idle.notified().await;
             }
         }
-        for namespace in shared.all_namespaces() {
-            namespace.adapter().close().await;
+        // Somebody else may be closing too, and each wake-up reaches one.
+        shared.idle.notify_one();
+        if !shared.adapters_closed.swap(true, Ordering::AcqRel) {
+            for namespace in shared.all_namespaces() {
+                namespace.adapter().close().await;
+            }
         }
         shared.timers.close();
         shared.flusher.close();

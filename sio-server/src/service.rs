@@ -236,7 +236,8 @@ where
     fn call(&self, request: Request<B>) -> Self::Future {
         if route::is_ours(request.uri().path(), &self.shared.config.path) {
             let shared = Arc::clone(&self.shared);
-            return Box::pin(async move { Ok(respond(shared, request).await.map(Either::Left)) });
+            let answer = begin(respond(shared, request));
+            return Box::pin(async move { Ok(answer.await.map(Either::Left)) });
         }
         let response = self.inner.call(request);
         Box::pin(async move { Ok(response.await?.map(Either::Right)) })

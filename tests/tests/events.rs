@@ -382,7 +382,7 @@ async fn binary_travels_wherever_it_sits_in_both_directions() {
         }]);
         client.send_binary(&format!("54-{args}"), &[&[1], &[2], &[], &[0xff; 300]]).await;
         let packet = client.packet().await;
-        let text = packet.text.strip_prefix("54-").unwrap();
+        let text = packet.text.strip_prefix("54-").unwrap_or_else(|| panic!("{packet:?}"));
         assert_eq!(serde_json::from_str::<serde_json::Value>(text).unwrap(), args);
         assert_eq!(packet.attachments, [vec![1], vec![2], vec![], vec![0xff; 300]]);
         // Out of order, one used twice, one not at all.
@@ -553,4 +553,59 @@ async fn values_attached_to_a_socket_stay_with_it() {
     assert_eq!(one.ask("[\"get\"]").await, json!([6]));
     assert_eq!(two.ask("[\"get\"]").await, json!([null]));
     assert_eq!(one.ask("[\"data\",{\"a\":1}]").await, json!([{"a": 1}]));
+}
+
+#[tokio::test]
+async fn a_callback_that_panics_stops_nothing_that_others_need() {
+    let io = Server::builder()
+        .ping_interval(std::time::Duration::from_millis(200))
+        .ping_timeout(std::time::Duration::from_millis(200))
+        .build();
+    io.on_error(|failure| panic!("{failure}"));
+    io.of_matching(|name, _| panic!("{name}"));
+    let left = Arc::new(std::sync::atomic::AtomicUsize::new(0));
+    let count = Arc::clone(&left);
+    io.sockets()
+        .on_connection(async |socket: Socket| {
+            socket.join("room");
+            socket.on_any_outgoing(|name, _| panic!("{name}"));
+        })
+        .on_disconnect(async || fail("reported to a callback that panics too"))
+        .on_room_event(move |event| {
+            if matches!(event, sio_server::RoomEvent::Left { .. }) {
+                count.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
+                panic!("{event:?}");
+            }
+        });
+    let mut reasons = disconnects(&io);
+    let address = serve(&io).await;
+    // Ended by the timer, whose task is everybody's, and by its own connection.
+    let (_silent, _) = Client::connected(address).await;
+    assert_eq!(reasons.next().await, DisconnectReason::PingTimeout);
+    let mut client = Client::websocket(address).await;
+    client.send("0").await;
+    assert!(message(&mut client).await.starts_with("40{"));
+    client.send("1").await;
+    assert_eq!(reasons.next().await, DisconnectReason::ClientNamespaceDisconnect);
+    assert_eq!(left.load(std::sync::atomic::Ordering::Relaxed), 2);
+    client.send("0/any,").await;
+    assert_eq!(message(&mut client).await, r#"44/any,{"message":"Invalid namespace"}"#);
+    client.send("0").await;
+    assert!(message(&mut client).await.starts_with("40{"));
+    io.emit("x", &());
+    assert_eq!(message(&mut client).await, "42[\"x\"]");
+    // Heartbeats go on: one more client is missed.
+    let (_silent, _) = Client::connected(address).await;
+    assert_eq!(reasons.next().await, DisconnectReason::PingTimeout);
+}
+
+/// The next message; pings are answered.
+async fn message(client: &mut Client) -> String {
+    loop {
+        match client.recv_engine().await {
+            sio_tests::Message::Text(ping) if ping == "2" => client.send_engine("3").await,
+            sio_tests::Message::Text(text) => return text,
+            sio_tests::Message::Binary(bytes) => panic!("{bytes:?}"),
+        }
+    }
 }

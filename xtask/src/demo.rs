@@ -18,7 +18,7 @@ pub(crate) struct Options {
 
 pub(crate) fn demo(options: &Options) -> Result<bool> {
     let port = options.port;
-    install::check_node()?;
+    install::check_node(install::NODE_OF_DEMO)?;
     // Seen now, it costs nobody a build first. The listener is closed again at once.
     TcpListener::bind(("0.0.0.0", port)).map_err(|cause| {
         let other = port.checked_add(1).unwrap_or(3000);

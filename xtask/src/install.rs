@@ -10,8 +10,10 @@ use std::process::Command;
 use crate::run;
 use crate::workspace::{self, Error, Result, command};
 
-/// The demo would do with less; the interop suite and its browser driver do not.
-const OLDEST_NODE: u32 = 20;
+/// Enough for npm and the demo.
+pub(crate) const NODE_OF_DEMO: u32 = 18;
+/// The driver of the browser in the tests runs on nothing older.
+pub(crate) const NODE_OF_TESTS: u32 = 20;
 
 /// A program that tests start, and the package that has it.
 #[derive(Debug)]
@@ -32,13 +34,15 @@ pub(crate) const CHROMIUM: Tool = Tool {
 const PYTHON: Tool = Tool { programs: &["python3"], debian: "python3", elsewhere: "python3" };
 
 /// Fails with the name of the package to install unless Node and npm are there and recent enough.
-pub(crate) fn check_node() -> Result<()> {
-    let packages = "install Node.js 20 or newer \
-                    (Debian, Ubuntu: apt-get install nodejs npm; Fedora: dnf install nodejs; macOS: brew install node)";
+pub(crate) fn check_node(oldest: u32) -> Result<()> {
+    let packages = format!(
+        "install Node.js {oldest} or newer \
+         (Debian, Ubuntu: apt-get install nodejs npm; Fedora: dnf install nodejs; macOS: brew install node)"
+    );
     let version = run::output(Command::new("node").arg("--version"))
         .map_err(|_| Error::new(format!("`node` was not found: {packages}")))?;
     let major = version.trim_start_matches('v').split('.').next().and_then(|major| major.parse::<u32>().ok());
-    if major.is_none_or(|major| major < OLDEST_NODE) {
+    if major.is_none_or(|major| major < oldest) {
         return Err(Error::new(format!("`node` is {version}: {packages}")));
     }
     if find(&["npm"]).is_none() {
@@ -58,7 +62,7 @@ pub(crate) fn npm_project(project: &str) -> Result<()> {
     if fs::read_to_string(&stamp).is_ok_and(|made_from| made_from == hash) {
         return Ok(());
     }
-    check_node()?;
+    check_node(NODE_OF_DEMO)?;
     let mut npm = command("npm");
     npm.args(["ci", "--no-audit", "--no-fund"]).current_dir(&directory);
     require(&format!("npm ci in {project}"), &mut npm)?;

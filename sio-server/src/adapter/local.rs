@@ -73,8 +73,6 @@ impl LocalNamespace {
     /// Sends `packet` to the sockets that `options` name: encoded once, each socket once.
     pub fn broadcast(&self, packet: &Packet<'_>, options: &BroadcastOptions) {
         let Some(namespace) = self.namespace.upgrade() else { return };
-        // Stored before the recipients are picked: a client that comes back between the two gets it twice rather
-        // than never.
         let stored = namespace.store(packet, options);
         let packet = stored.as_ref().unwrap_or(packet);
         let sockets = namespace.select(options);

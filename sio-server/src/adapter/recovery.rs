@@ -17,7 +17,8 @@ use crate::id::SocketId;
 /// Lets clients come back after a short loss of connection with their id, rooms, data and missed events. Node:
 /// `connectionStateRecovery`.
 ///
-/// Works with the in-memory adapter and for clients of protocol 4; others simply connect anew.
+/// Works with the in-memory adapter and for clients of protocol 4; others simply connect anew. What is sent while the
+/// middlewares of a returning client are asked, should they be, it misses.
 #[derive(Clone, Copy, Debug)]
 pub struct ConnectionStateRecovery {
     max_disconnection_duration: Duration,

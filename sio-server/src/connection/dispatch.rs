@@ -205,6 +205,10 @@ impl<'a> Dispatch<'a> {
         let Some((socket, table)) = self.take_target(&packet.nsp) else {
             return self.out_of_place();
         };
+        if !socket.is_connected() {
+            // It is being connected, or disconnected, on another thread.
+            return self.alive();
+        }
         match packet.kind {
             PacketKind::Event => socket.handle_event(&table, packet),
             PacketKind::Ack => socket.handle_ack(packet),

@@ -28,8 +28,15 @@ pub(crate) fn spawn(connection: Arc<Connection>, raw: Raw, reader: Reader, input
     match raw {
         Raw::Tcp(stream) => match Tcp::new(stream) {
             Ok(tcp) => {
-                connection.set_tcp(tcp);
-                tokio::spawn(TcpDriver { connection, reader, state: State::Starting(input), _task: task });
+                let tcp = Arc::new(tcp);
+                connection.with_outbox(|outbox| outbox.tcp = Some(Arc::clone(&tcp)));
+                tokio::spawn(TcpDriver {
+                    connection,
+                    tcp,
+                    reader,
+                    state: State::Starting(input),
+                    _task: task,
+                });
             }
             Err(error) => {
                 tracing::debug!(%error, "stream lost during the upgrade");
@@ -61,6 +68,7 @@ enum State {
 
 struct TcpDriver {
     connection: Arc<Connection>,
+    tcp: Arc<Tcp>,
     reader: Reader,
     state: State,
     _task: Task,
@@ -91,7 +99,7 @@ impl Future for TcpDriver {
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
         let this = self.get_mut();
         let connection = &this.connection;
-        let Some(tcp) = connection.tcp() else { return Poll::Ready(()) };
+        let tcp = &this.tcp;
         if let State::Starting(input) = &mut this.state {
             let mut input = std::mem::take(input);
             this.state = State::Open;
@@ -173,6 +181,13 @@ impl Future for TcpDriver {
                 return poll;
             }
         }
+    }
+}
+
+// The stream goes with its task, even if a handle of the connection is kept for ever.
+impl Drop for TcpDriver {
+    fn drop(&mut self) {
+        self.connection.with_outbox(|outbox| outbox.tcp = None);
     }
 }
 

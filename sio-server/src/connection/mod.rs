@@ -15,7 +15,7 @@ pub(crate) mod timers;
 use std::fmt;
 use std::io::IoSlice;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, OnceLock};
+use std::sync::{Arc, Mutex};
 use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
@@ -35,7 +35,6 @@ use crate::reason::DisconnectReason;
 use crate::server::Shared;
 use crate::socket::SocketInner;
 use crate::sync::Lock;
-use crate::transport::stream::Tcp;
 use crate::websocket::{PerMessageDeflate, close_frame};
 
 /// The state of one client connection.
@@ -49,9 +48,6 @@ pub(crate) struct Connection {
     core: Mutex<Core>,
     inbound: Mutex<Option<Inbound>>,
     outbox: Mutex<Outbox>,
-    /// The stream of a WebSocket over plain TCP, which whoever emits may write to directly. Other streams (TLS,
-    /// unix sockets) belong to their task alone.
-    tcp: OnceLock<Tcp>,
     /// Its WebSocket has negotiated compression.
     deflate: AtomicBool,
 }
@@ -140,10 +136,14 @@ impl Connection {
             }),
             inbound: Mutex::new(Some(Inbound::new(config))),
             outbox: Mutex::new(Outbox::new(channel, base64)),
-            tcp: OnceLock::new(),
             deflate: AtomicBool::new(false),
         });
         server.sessions.insert(&connection, config.max_sessions)?;
+        // The server may have been closed since the request was let in; whoever closes looks once more after this.
+        if server.is_closed() {
+            server.sessions.remove(&connection.id);
+            return None;
+        }
         server.timers.add(timer_at, connection.id.prefix());
         tracing::debug!(session = ?connection.id, ?revision, ?transport, "session opened");
         Some(connection)
@@ -191,16 +191,6 @@ impl Connection {
     /// Whether a POST is being handled.
     pub(crate) fn is_posting(&self) -> bool {
         self.core.locked().polling.as_ref().is_some_and(|polling| polling.posting)
-    }
-
-    pub(crate) fn tcp(&self) -> Option<&Tcp> {
-        self.tcp.get()
-    }
-
-    /// Lets everybody who emits write to the stream directly.
-    pub(crate) fn set_tcp(&self, tcp: Tcp) {
-        // Only the one accepted WebSocket of a session gets here.
-        let _ = self.tcp.set(tcp);
     }
 
     /// Notes that its WebSocket compresses.
@@ -257,9 +247,6 @@ impl Connection {
             return false;
         }
         core.connecting.push(Arc::clone(socket));
-        // Node stops its timer when a namespace is *joined*; a slow middleware counts as joining here, or a
-        // database that takes 46 seconds would cost the connection.
-        core.connect_deadline = None;
         true
     }
 
@@ -275,10 +262,7 @@ impl Connection {
         }
         if accepted {
             core.sockets.push(Arc::clone(socket));
-        } else if core.sockets.is_empty() && core.connecting.is_empty() {
-            let timeout = millis(self.server.config.connect_timeout);
-            core.connect_deadline = Some(self.server.now().saturating_add(timeout));
-            self.reschedule(&mut core);
+            core.connect_deadline = None;
         }
         true
     }
@@ -347,8 +331,7 @@ impl Connection {
 
     /// Queues an Engine.IO packet without data.
     pub(crate) fn send_engine(self: &Arc<Self>, kind: PacketKind) {
-        // A full queue drops a ping or noop: heartbeats must not be what kills a slow client.
-        let pushed = self.outbox.locked().push(Item::Engine(kind), self.revision, usize::MAX);
+        let pushed = self.outbox.locked().push_engine(kind, self.revision);
         if pushed == Pushed::Dirty {
             flush::schedule(self);
         }
@@ -395,7 +378,7 @@ impl Connection {
         }
         let stream = match outbox.channel {
             Channel::Polling | Channel::Closed => None,
-            Channel::WebSocket | Channel::Closing => self.tcp.get(),
+            Channel::WebSocket | Channel::Closing => outbox.tcp.clone(),
         };
         if let Some(tcp) = stream {
             match outbox.write_to(self.revision, |slices| tcp.write(slices)) {
@@ -446,7 +429,15 @@ impl Connection {
             while let Some(due) = core.session.handle_timeout(self.timing(), now) {
                 dues.push(due);
             }
-            late = late || core.connect_deadline.is_some_and(|deadline| deadline <= now);
+            if core.connect_deadline.is_some_and(|deadline| deadline <= now) {
+                if core.connecting.is_empty() {
+                    late = true;
+                } else {
+                    // Node ends it here too; a slow middleware should not cost the connection, so it gets a little
+                    // more time, again and again.
+                    core.connect_deadline = Some(now.saturating_add(CONNECT_EXTENSION));
+                }
+            }
             core.timer_at = core.deadline();
             if !late && core.timer_at != u64::MAX {
                 self.server.timers.add(core.timer_at, self.id.prefix());
@@ -561,6 +552,7 @@ impl Connection {
         let mut outbox = self.outbox.locked();
         outbox.clear();
         outbox.channel = Channel::Closed;
+        outbox.tcp = None;
         if let Some(waker) = outbox.waker.take() {
             waker.wake();
         }
@@ -593,6 +585,8 @@ impl fmt::Debug for Connection {
     }
 }
 
+/// Milliseconds by which the time to join a namespace is extended while a middleware is asked.
+const CONNECT_EXTENSION: u64 = 1000;
 /// How long a closed polling session waits for the poll that tells the client. Node: 30 s.
 const POLLING_LINGER: Duration = Duration::from_secs(30);
 /// How long a closed WebSocket waits for the client's side to close before the stream is dropped. Dropping it at

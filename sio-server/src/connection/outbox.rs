@@ -12,6 +12,7 @@ use std::task::Waker;
 use sio_protocol::engineio::{PacketKind, Revision};
 
 use crate::encoded::Encoded;
+use crate::transport::stream::Tcp;
 
 /// One entry of the queue.
 #[derive(Debug)]
@@ -30,6 +31,15 @@ impl Item {
             Self::Shared(encoded) => encoded.wire_len(revision),
             Self::Frames(bytes) => bytes.len(),
             Self::Engine(_) => ENGINE_FRAME_LEN,
+        }
+    }
+
+    /// What it counts against the bound: its bytes, and about what an entry takes beside them, or many tiny packets
+    /// would take many times the bound.
+    fn cost(&self, revision: Revision) -> usize {
+        match self {
+            Self::Frames(bytes) => bytes.len(),
+            Self::Shared(_) | Self::Engine(_) => self.wire_len(revision) + ENTRY_OVERHEAD,
         }
     }
 }
@@ -78,6 +88,9 @@ pub(crate) struct Outbox {
     pub(crate) blocked: bool,
     /// The WebSocket's task, or the held poll.
     pub(crate) waker: Option<Waker>,
+    /// The stream of a WebSocket over plain TCP, for whoever emits to write to directly. It is the task's: with the
+    /// task it goes, whoever keeps a handle of the connection. Other streams (TLS, unix sockets) are the task's alone.
+    pub(crate) tcp: Option<Arc<Tcp>>,
 }
 
 impl Outbox {
@@ -93,11 +106,16 @@ impl Outbox {
             dirty: false,
             blocked: false,
             waker: None,
+            tcp: None,
         }
     }
 
     /// Changes from polling to WebSocket; what waits goes out there. Gives the waker of a held poll.
     pub(crate) fn upgrade(&mut self, base64: bool, revision: Revision) -> Option<Waker> {
+        // The session may have ended on another thread meanwhile.
+        if matches!(self.channel, Channel::Closing | Channel::Closed) {
+            return self.waker.take();
+        }
         let items: Vec<Item> = self.drain().collect();
         self.channel = Channel::WebSocket;
         self.base64 = base64;
@@ -128,7 +146,7 @@ impl Outbox {
             }
             item => item,
         };
-        let len = item.wire_len(revision);
+        let len = item.cost(revision);
         // A single packet larger than the bound still goes to a client that has nothing else waiting.
         if self.bytes + len > limit && !self.is_empty() {
             return Pushed::Overflow;
@@ -136,6 +154,17 @@ impl Outbox {
         self.bytes += len;
         self.enqueue(item);
         self.touch()
+    }
+
+    /// Queues an Engine.IO packet without data, even into a full queue: heartbeats must not be what ends a slow client.
+    /// One that waits at the end already says the same, so there are never more of them than of other packets, which
+    /// are bounded; a client that sends pings and reads nothing gets one pong.
+    pub(crate) fn push_engine(&mut self, kind: PacketKind, revision: Revision) -> Pushed {
+        let mut waiting = self.front.iter().chain(self.rest.iter().flat_map(|rest| rest.iter()));
+        if waiting.next_back().is_some_and(|item| matches!(item, Item::Engine(last) if *last == kind)) {
+            return Pushed::Queued;
+        }
+        self.push(Item::Engine(kind), revision, usize::MAX)
     }
 
     /// Appends a finished frame for this client alone; only for the WebSocket channel.
@@ -239,7 +268,7 @@ impl Outbox {
                 return;
             }
             self.written -= len;
-            self.bytes -= len;
+            self.bytes -= front.cost(revision);
             if let Some(Item::Frames(bytes)) = self.front.take() {
                 spare::put(bytes);
             }
@@ -325,6 +354,8 @@ mod spare {
 }
 
 const ENGINE_FRAME_LEN: usize = 3;
+/// Bytes of an entry and of the packet behind it, about.
+const ENTRY_OVERHEAD: usize = 128;
 /// Slices of one vectored write. Eight frames a call already give most of the gain; 64 is far below the
 /// kernel's 1024 and keeps the array on the stack small.
 const MAX_SLICES: usize = 64;
@@ -401,6 +432,23 @@ mod tests {
         assert_eq!(outbox.push_frame(&[0; 11], 100), Pushed::Overflow);
         assert_eq!(outbox.push_frame(&[0; 10], 100), Pushed::Queued);
         assert_eq!(outbox.push(shared("x"), Revision::V4, 100), Pushed::Overflow);
+    }
+
+    #[test]
+    fn a_flood_of_pongs_is_one_pong() {
+        let mut outbox = Outbox::new(Channel::Polling, false);
+        for _ in 0..100_000 {
+            outbox.push_engine(PacketKind::Pong, Revision::V3);
+        }
+        assert_eq!(outbox.drain().count(), 1);
+    }
+
+    #[test]
+    fn tiny_packets_count_with_what_they_take_in_memory() {
+        let mut outbox = Outbox::new(Channel::Polling, false);
+        let queued =
+            (0..).take_while(|_| outbox.push(shared(""), Revision::V4, 100_000) != Pushed::Overflow).count();
+        assert!((500..1000).contains(&queued), "{queued}");
     }
 
     #[test]

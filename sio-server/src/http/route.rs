@@ -11,6 +11,7 @@ use super::{Query, Refusal, TransportName};
 use crate::connection::Connection;
 use crate::id::SessionId;
 use crate::server::Shared;
+use crate::sync::contained;
 
 /// A request that passed.
 #[derive(Debug)]
@@ -79,8 +80,14 @@ pub(crate) fn route(server: &Shared, parts: &Parts, is_upgrade: bool) -> Result<
     if (transport == Transport::WebSocket) != is_upgrade {
         return Err(Refusal::BadRequest);
     }
+    // What a session keeps of its handshake is bounded, whatever the HTTP server in front lets through.
+    let head: usize = parts.headers.iter().map(|(name, value)| name.as_str().len() + value.len()).sum();
+    if head + parts.uri.query().map_or(0, str::len) > MAX_HEAD {
+        return Err(Refusal::BadRequest);
+    }
     if let Some(allow) = &config.allow_request {
-        allow(parts).map_err(|message| Refusal::Forbidden(Some(message).filter(|text| !text.is_empty())))?;
+        let allowed = contained("allow_request", || allow(parts)).unwrap_or_else(|| Err(String::new()));
+        allowed.map_err(|message| Refusal::Forbidden(Some(message).filter(|text| !text.is_empty())))?;
     }
     if revision == Revision::V3 && !config.allow_eio3 {
         return Err(Refusal::UnsupportedProtocolVersion);
@@ -98,6 +105,9 @@ pub(crate) fn route(server: &Shared, parts: &Parts, is_upgrade: bool) -> Result<
         _ => Route::OpenWebSocket(opening),
     })
 }
+
+/// Bytes of headers and query of a handshake request. Node: `--max-http-header-size`, 16 KiB.
+const MAX_HEAD: usize = 16 * 1024;
 
 /// Node refuses an `Origin` with characters that a header it sends back must not have.
 fn is_clean(origin: &HeaderValue) -> bool {

@@ -22,7 +22,7 @@ use crate::id::SocketId;
 use crate::server::{Server, Shared};
 use crate::socket::remote::RemoteSocket;
 use crate::socket::{Socket, SocketInner};
-use crate::sync::Lock;
+use crate::sync::{Lock, contained};
 
 type OnRoomEvent = Arc<dyn Fn(&RoomEvent) + Send + Sync>;
 
@@ -272,9 +272,9 @@ impl NamespaceInner {
                 Change::Joined(room) => RoomEvent::Joined { room: room.into(), socket: id.clone() },
                 Change::Left(room) => RoomEvent::Left { room: room.into(), socket: id.clone() },
             };
-            self.adapter().room_event(&event);
+            contained("an adapter", || self.adapter().room_event(&event));
             if let Some(callback) = &callback {
-                callback(&event);
+                contained("on_room_event", || callback(&event));
             }
         }
     }

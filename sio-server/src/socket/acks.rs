@@ -18,7 +18,11 @@ use crate::sync::Lock;
 
 /// The acknowledgements one client owes, by id.
 #[derive(Debug, Default)]
-pub(crate) struct Pending(HashMap<u64, Waiter>);
+pub(crate) struct Pending {
+    waiters: HashMap<u64, Waiter>,
+    /// At how many entries those nobody waits for any more are looked for.
+    purge_at: usize,
+}
 
 #[derive(Debug)]
 pub(crate) enum Waiter {
@@ -28,25 +32,37 @@ pub(crate) enum Waiter {
 
 impl Pending {
     pub(crate) fn len(&self) -> usize {
-        self.0.len()
+        self.waiters.len()
     }
 
     pub(crate) fn insert(&mut self, id: u64, waiter: Waiter) {
-        self.0.insert(id, waiter);
+        if self.waiters.len() >= self.purge_at {
+            self.purge();
+        }
+        self.waiters.insert(id, waiter);
     }
 
     /// Takes the waiter of `id` out: a second acknowledgement finds none.
     pub(crate) fn remove(&mut self, id: u64) -> Option<Waiter> {
-        let waiter = self.0.remove(&id);
-        if self.0.is_empty() {
-            self.0 = HashMap::new();
+        let waiter = self.waiters.remove(&id);
+        if self.waiters.is_empty() {
+            self.waiters = HashMap::new();
         }
         waiter
     }
 
+    /// Forgets those nobody waits for any more: a broadcast that timed out does not visit every silent socket.
+    pub(crate) fn purge(&mut self) {
+        self.waiters.retain(|_, waiter| match waiter {
+            Waiter::One(sender) => !sender.is_closed(),
+            Waiter::Broadcast(sink) => sink.is_open(),
+        });
+        self.purge_at = (self.waiters.len() * 2).max(PURGE_MIN);
+    }
+
     /// Everything that was still awaited.
     pub(crate) fn into_waiters(self) -> impl Iterator<Item = Waiter> {
-        self.0.into_values()
+        self.waiters.into_values()
     }
 }
 
@@ -142,7 +158,7 @@ impl AckSink {
 
     /// Waits until everybody has answered or `timeout` has passed; gives the answers that came and how many
     /// clients did not answer.
-    pub(crate) async fn collect(self, timeout: Duration) -> (Vec<AckResult>, usize) {
+    pub(crate) async fn collect(&self, timeout: Duration) -> (Vec<AckResult>, usize) {
         let mut sleep = pin!(tokio::time::sleep(timeout));
         poll_fn(|cx| {
             {
@@ -162,3 +178,16 @@ impl AckSink {
         (results, missing)
     }
 }
+
+/// A sink that somebody waits for; dropped, answers are no longer taken.
+#[derive(Debug)]
+pub(crate) struct Awaiting(pub(crate) AckSink);
+
+impl Drop for Awaiting {
+    fn drop(&mut self) {
+        self.0.0.locked().closed = true;
+    }
+}
+
+/// Fewer entries are not worth looking through.
+const PURGE_MIN: usize = 16;

@@ -23,7 +23,7 @@ use crate::handshake::Handshake;
 use crate::id::SocketId;
 use crate::namespace::NamespaceInner;
 use crate::reason::DisconnectReason;
-use crate::sync::Lock;
+use crate::sync::{Lock, contained};
 
 /// Where a socket is in its life. It only moves forward.
 pub(super) mod stage {
@@ -186,12 +186,14 @@ impl SocketInner {
             return;
         }
         let table = self.namespace.table();
-        if reason.is_recoverable() {
-            self.leave_session_behind();
-        }
         run::lifecycle(&table.disconnecting, "disconnecting", self, Some(reason));
+        let session = if reason.is_recoverable() { self.session() } else { None };
         self.namespace.remove(self);
         self.stage.store(stage::DISCONNECTED, Ordering::Release);
+        // Only now may its client come back, with the same id.
+        if let Some((pid, session)) = session {
+            self.namespace.save_session(pid, session);
+        }
         let waiters = self.if_cold(|cold| {
             for _ in cold.outgoing.drain(..) {
                 self.namespace.outgoing_listener(false);
@@ -244,12 +246,10 @@ impl SocketInner {
         self.if_cold(|cold| std::mem::take(&mut cold.missed)).unwrap_or_default()
     }
 
-    fn leave_session_behind(&self) {
-        if let Some((pid, data)) = self.if_cold(|cold| Some((cold.pid.clone()?, cold.data.clone()))).flatten()
-        {
-            let session = Session { id: self.id.clone(), rooms: self.rooms(), data };
-            self.namespace.save_session(pid, session);
-        }
+    /// What it leaves behind.
+    fn session(&self) -> Option<(String, Session)> {
+        let (pid, data) = self.if_cold(|cold| Some((cold.pid.clone()?, cold.data.clone()))).flatten()?;
+        Some((pid, Session { id: self.id.clone(), rooms: self.rooms(), data }))
     }
 
     // In
@@ -307,6 +307,9 @@ impl SocketInner {
             // Under the lock that the end of the socket takes the waiters with.
             if !self.is_connected() {
                 return Err(AckError::Disconnected);
+            }
+            if cold.acks.len() >= max {
+                cold.acks.purge();
             }
             if cold.acks.len() >= max {
                 return Err(AckError::TooManyPending(max));
@@ -370,7 +373,7 @@ impl SocketInner {
         }
         if let Some(name) = packet.event_name() {
             for (_, listener) in listeners {
-                listener(&name, packet.args());
+                contained("on_any_outgoing", || listener(&name, packet.args()));
             }
         }
     }

@@ -181,7 +181,7 @@ impl Socket {
             })
         });
         // Counted from the emit, not from when somebody begins to wait.
-        let deadline = timeout.map(|timeout| Instant::now() + timeout);
+        let deadline = timeout.and_then(|timeout| Instant::now().checked_add(timeout));
         let awaited = Awaited { socket: Arc::clone(&self.0), id };
         AckFuture::new(async move {
             let _awaited = awaited;

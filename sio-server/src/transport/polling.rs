@@ -108,12 +108,9 @@ async fn get(connection: Arc<Connection>, client: Client) -> Response<Body> {
         for kind in connection.farewell(waited) {
             encoder.push(*kind, DataRef::Text(""));
         }
-        if connection.is_ended() {
+        if connection.is_ended() && connection.transport() == Transport::Polling {
             connection.finish_lingering();
         }
-    }
-    for item in &items {
-        push_item(&mut encoder, item);
     }
     let payload = encoder.finish();
     // As in Node: one packet that may be compressed is enough.
@@ -133,6 +130,10 @@ struct Held<'a> {
 impl Held<'_> {
     /// What is to be sent; nothing when the session is over or polls no more.
     fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Vec<Item>> {
+        // Once the session has changed over, the queue and its waker are the WebSocket's, ended or not.
+        if self.connection.transport() != Transport::Polling {
+            return Poll::Ready(Vec::new());
+        }
         self.connection.with_outbox(|outbox| {
             if outbox.channel == Channel::WebSocket {
                 return Poll::Ready(Vec::new());
@@ -154,13 +155,13 @@ impl Held<'_> {
 impl Drop for Held<'_> {
     fn drop(&mut self) {
         self.connection.with_polling(|polling| polling.held = false);
-        if !self.answered {
+        if !self.answered && self.connection.transport() == Transport::Polling {
             self.connection.with_outbox(|outbox| {
                 if outbox.channel != Channel::WebSocket {
                     outbox.waker = None;
                 }
             });
-            if self.connection.transport() == Transport::Polling {
+            {
                 self.connection.end(DisconnectReason::TransportError, End::Gone);
             }
         }

@@ -16,6 +16,7 @@ use tokio::io::unix::AsyncFd;
 use tokio::io::{AsyncRead, AsyncWrite};
 
 /// A TCP stream with `&self` reads and writes.
+#[derive(Debug)]
 pub(crate) struct Tcp(AsyncFd<TcpStream>);
 
 impl Tcp {
