@@ -90,10 +90,15 @@ pub(crate) fn tool(tool: &Tool) -> Result<PathBuf> {
     find(tool.programs).ok_or_else(by_hand)
 }
 
+/// The interpreter of the Python environment, whether it has been made or not.
+pub(crate) fn python() -> PathBuf {
+    workspace::target().join("interop-venv/bin/python")
+}
+
 /// Makes a Python environment under `target` from a list of requirements and gives its interpreter.
 pub(crate) fn python_environment(requirements: &str) -> Result<PathBuf> {
     let venv = workspace::target().join("interop-venv");
-    let python = venv.join("bin/python");
+    let python = python();
     let wanted = fs::read_to_string(workspace::path(requirements))
         .map_err(|cause| Error::while_doing(requirements, cause))?;
     let stamp = venv.join(".made-from");

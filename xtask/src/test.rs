@@ -71,7 +71,7 @@ fn install_everything() -> Vec<Error> {
 fn cargo_test(summary: &mut Summary, options: Options) {
     let mut command = cargo(&["test", "--workspace", "--no-fail-fast"]);
     if !options.quick {
-        command.env("SIO_TEST_FULL", "1");
+        command.env("SIO_TEST_FULL", "1").env("SIO_PYTHON", install::python());
     }
     let mut reader = Reader::default();
     let finished = run::step_with("tests", &mut command, run::STEP_LIMIT, &mut |line| reader.line(line));
