@@ -90,6 +90,22 @@ pub(crate) fn tool(tool: &Tool) -> Result<PathBuf> {
     find(tool.programs).ok_or_else(by_hand)
 }
 
+/// Makes sure that a crate can link OpenSSL.
+pub(crate) fn openssl() -> Result<()> {
+    let found = || run::output(Command::new("pkg-config").args(["--exists", "openssl"])).is_ok();
+    if found() {
+        return Ok(());
+    }
+    for package in ["pkg-config", "libssl-dev"] {
+        // Whether it worked is asked below.
+        let _ = apt_install(package);
+    }
+    if found() {
+        return Ok(());
+    }
+    Err(Error::new("install pkg-config and libssl-dev (Debian, Ubuntu) or openssl-devel (Fedora)"))
+}
+
 /// The interpreter of the Python environment, whether it has been made or not.
 pub(crate) fn python() -> PathBuf {
     workspace::target().join("interop-venv/bin/python")

@@ -15,6 +15,8 @@ use crate::workspace::{self, Error, Result, cargo, command};
 use crate::{install, run};
 
 pub(crate) const PROJECT: &str = "tests/interop";
+/// A workspace of its own.
+const RUST_CLIENT: &str = "tests/interop/rust-client/Cargo.toml";
 pub(crate) const REQUIREMENTS: &str = "tests/interop/requirements.txt";
 const SUITE: &str = "tests/interop/run.mjs";
 const LIMIT: Duration = Duration::from_secs(10 * 60);
@@ -81,6 +83,8 @@ struct Prepared {
     server: PathBuf,
     python: PathBuf,
     chromium: PathBuf,
+    /// The `rust_socketio` client; none where it does not build.
+    rust_client: Option<PathBuf>,
 }
 
 impl Prepared {
@@ -98,7 +102,8 @@ impl Prepared {
                 &mut cargo(&["build", "--workspace", "--bin", "interop-server"]),
             )?;
         }
-        Ok(Self { server: workspace::target().join("debug/interop-server"), python, chromium })
+        let server = workspace::target().join("debug/interop-server");
+        Ok(Self { server, python, chromium, rust_client: rust_client() })
     }
 
     /// Prepares one run of the suite and names the file that its result will be in.
@@ -120,9 +125,30 @@ impl Prepared {
         }
         suite.arg("--python").arg(&self.python);
         suite.arg("--chromium").arg(&self.chromium);
+        if let Some(client) = &self.rust_client {
+            suite.arg("--rust-client").arg(client);
+        }
         suite.arg("--json").arg(&json);
         (suite, json)
     }
+}
+
+/// Builds the `rust_socketio` client, which wants OpenSSL: a clone that cannot have it goes without that client, and
+/// the suite's table says so.
+fn rust_client() -> Option<PathBuf> {
+    if let Err(error) = install::openssl() {
+        println!("without rust_socketio: {error}");
+        return None;
+    }
+    let target = workspace::target().join("interop-rust-client");
+    let mut build = cargo(&["build", "--quiet", "--manifest-path", RUST_CLIENT, "--target-dir"]);
+    build.arg(&target);
+    let finished = run::step("build of the rust_socketio client", &mut build);
+    if !finished.success {
+        finished.explain("build of the rust_socketio client", &[]);
+        return None;
+    }
+    Some(target.join("debug/interop-rust-client"))
 }
 
 fn servers(only: Option<Server>) -> &'static [Server] {
