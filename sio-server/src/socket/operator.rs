@@ -58,7 +58,7 @@ impl SocketOperator {
     /// Sends an event and waits for the client's acknowledgement, for at most the timeout, if one was set.
     ///
     /// # Errors
-    /// See [`AckError`].
+    /// See [`AckError`](crate::AckError).
     pub fn emit_with_ack<R: DeserializeOwned + Send + 'static>(
         &self,
         event: &str,
