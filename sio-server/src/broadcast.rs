@@ -118,7 +118,8 @@ impl Broadcast {
         Self::new(Arc::clone(socket.namespace())).except(socket.id())
     }
 
-    /// Aims at the sockets in any of `rooms`, beside those named before.
+    /// Aims at the sockets in any of `rooms`, beside those named before. An empty list names nobody, and a broadcast
+    /// that names nobody is for everybody, as in Node.
     pub fn to(mut self, rooms: impl IntoRooms) -> Self {
         for room in rooms.into_rooms() {
             if !self.options.rooms.contains(&room) {

@@ -365,6 +365,8 @@ where
         .with_upgrades();
     let shared = Arc::clone(shared);
     tokio::spawn(async move {
+        // Whoever closes the server waits until what is held has been answered.
+        let _task = shared.task();
         let mut connection = std::pin::pin!(connection);
         let closing = shared.closing.notified();
         if shared.is_closed() {
@@ -375,7 +377,8 @@ where
             result = connection.as_mut() => result,
             () = closing => {
                 connection.as_mut().graceful_shutdown();
-                connection.await
+                // A request that never ends does not hold up the end of the server.
+                tokio::time::timeout(CLOSE_WAIT, connection).await.unwrap_or(Ok(()))
             }
         };
         if let Err(error) = result {
@@ -386,6 +389,8 @@ where
 
 /// How long the head of a request may take, and a kept connection may stay without one.
 const HEADER_READ_TIMEOUT: std::time::Duration = std::time::Duration::from_secs(60);
+/// How long a closed server waits for requests that are being answered.
+const CLOSE_WAIT: std::time::Duration = std::time::Duration::from_secs(5);
 /// Between two tries to accept when the system refuses.
 const ACCEPT_PAUSE: std::time::Duration = std::time::Duration::from_millis(50);
 

@@ -147,7 +147,8 @@ impl Socket {
     }
 
     /// Sends an event and waits for the client's acknowledgement, however long it takes; see
-    /// [`timeout`](Self::timeout). Ends at once when the client disconnects. The event leaves when this is called,
+    /// [`timeout`](Self::timeout). Ends at once when the client disconnects. Of several that are awaited by different
+    /// tasks any may go on first, whatever the order of the answers. The event leaves when this is called,
     /// not when the future is polled; dropping the future forgets the acknowledgement.
     ///
     /// # Errors

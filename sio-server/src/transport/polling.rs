@@ -298,7 +298,7 @@ impl Drop for Posting<'_> {
         }
         // A WebSocket that took over meanwhile waits for this POST to be handled.
         self.connection.with_outbox(|outbox| {
-            if outbox.channel == Channel::WebSocket
+            if outbox.channel != Channel::Polling
                 && let Some(waker) = &outbox.waker
             {
                 waker.wake_by_ref();
