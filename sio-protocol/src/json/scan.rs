@@ -23,15 +23,9 @@ pub(crate) fn find_special(bytes: &[u8], from: usize) -> usize {
 
 #[inline(never)]
 fn find_in_long(bytes: &[u8], from: usize) -> usize {
-    let mut at = from;
-    while let Some(block) = bytes.get(at..).and_then(|rest| rest.first_chunk::<BLOCK>()) {
-        // No early exit inside a block: that is what lets the compiler compare a whole vector at once.
-        let hit = block.iter().fold(0, |hit, &byte| hit | u8::from(is_special(byte)));
-        if hit != 0 {
-            break;
-        }
-        at += BLOCK;
-    }
+    let at = skip_blocks::<{ 4 * VECTOR }>(bytes, from);
+    let at = skip_blocks::<{ 2 * VECTOR }>(bytes, at);
+    let mut at = skip_blocks::<VECTOR>(bytes, at);
     while let Some(word) = word_at(bytes, at) {
         match special_bits(word) {
             0 => at += 8,
@@ -39,6 +33,20 @@ fn find_in_long(bytes: &[u8], from: usize) -> usize {
         }
     }
     find_in_rest(bytes, at)
+}
+
+/// Passes blocks without a special byte.
+#[inline]
+fn skip_blocks<const N: usize>(bytes: &[u8], from: usize) -> usize {
+    let mut at = from;
+    while let Some(block) = bytes.get(at..).and_then(|rest| rest.first_chunk::<N>()) {
+        // No early exit inside a block: that is what lets the compiler compare a whole vector at once.
+        if block.iter().fold(false, |hit, &byte| hit | is_special(byte)) {
+            break;
+        }
+        at += N;
+    }
+    at
 }
 
 /// Looks at the last bytes, fewer than a word, one by one.
@@ -70,9 +78,9 @@ fn special_bits(word: u64) -> u64 {
 
 const ONES: u64 = 0x0101_0101_0101_0101;
 const TOPS: u64 = 0x8080_8080_8080_8080;
-/// Four vectors of 16 bytes.
-const BLOCK: usize = 64;
-const WORDS_BEFORE_BLOCKS: usize = 4;
+/// What every machine of today compares at once.
+const VECTOR: usize = 16;
+const WORDS_BEFORE_BLOCKS: usize = 2;
 
 #[cfg(test)]
 mod tests {

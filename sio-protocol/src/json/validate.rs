@@ -6,6 +6,7 @@
 
 use super::scan::find_special;
 use crate::error::Malformed;
+use crate::socketio::NameSpan;
 
 /// Says what the top-level value has to be.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -27,8 +28,8 @@ pub(crate) struct Verdict {
     pub(crate) wrong_type: bool,
     /// The length without white space at the end.
     pub(crate) length: usize,
-    /// Where the name of an event ends, 0 for anything but an event.
-    pub(crate) name_end: usize,
+    /// Where the name of an event stands.
+    pub(crate) name: NameSpan,
     /// Some string has an escape such as `\ud800` without its other half.
     pub(crate) lone_surrogate: bool,
 }
@@ -36,7 +37,8 @@ pub(crate) struct Verdict {
 /// Checks `text`, which must start with the value: white space is allowed everywhere but there.
 pub(crate) fn validate(text: &str, shape: Shape, max_depth: usize) -> Result<Verdict, Malformed> {
     let mut pass = Pass::new(text, 0, max_depth);
-    let mut verdict = Verdict { wrong_type: false, length: 0, name_end: 0, lone_surrogate: false };
+    let mut verdict =
+        Verdict { wrong_type: false, length: 0, name: NameSpan::default(), lone_surrogate: false };
     let first = pass.peek();
     verdict.wrong_type = match shape {
         Shape::Object => first != b'{',
@@ -50,11 +52,16 @@ pub(crate) fn validate(text: &str, shape: Shape, max_depth: usize) -> Result<Ver
         pass.open(false)?;
         pass.white_space();
         match pass.peek() {
-            b'"' => pass.string()?,
+            b'"' => {
+                let start = pass.at + 1;
+                if pass.string()? {
+                    verdict.name.start = start;
+                }
+            }
             b'-' | b'0'..=b'9' => pass.number()?,
             _ => return Err(Malformed::EventNameInvalid),
         }
-        verdict.name_end = pass.at;
+        verdict.name.end = pass.at;
         pass.rest_of_value(true)?;
     } else {
         pass.rest_of_value(false)?;
@@ -151,7 +158,9 @@ impl<'a> Pass<'a> {
     #[inline]
     fn value(&mut self) -> Result<bool, Malformed> {
         match self.peek() {
-            b'"' => self.string()?,
+            b'"' => {
+                self.string()?;
+            }
             b'{' => {
                 self.open(true)?;
                 self.white_space();
@@ -196,17 +205,20 @@ impl<'a> Pass<'a> {
         Ok(())
     }
 
+    /// Passes a string. Says whether it has no escapes.
     #[inline]
-    fn string(&mut self) -> Result<(), Malformed> {
+    fn string(&mut self) -> Result<bool, Malformed> {
         self.at += 1;
+        let mut plain = true;
         loop {
             self.at = find_special(self.bytes, self.at);
             match self.peek() {
                 b'"' => {
                     self.at += 1;
-                    return Ok(());
+                    return Ok(plain);
                 }
                 b'\\' => {
+                    plain = false;
                     let (length, whole) = escape(self.bytes, self.at).ok_or(self.invalid())?;
                     self.lone_surrogate |= !whole;
                     self.at += length;
@@ -442,7 +454,7 @@ mod tests {
     fn the_end_of_the_event_name_is_noted() {
         for (text, name_end) in [("[\"a\"]", 4), ("[ \"a\\\"b\" , 1 ]", 8), ("[-1.5e3,2]", 7), ("[1]", 2)] {
             assert_eq!(
-                validate(text, Shape::Event, 127).map(|verdict| verdict.name_end),
+                validate(text, Shape::Event, 127).map(|verdict| verdict.name.end),
                 Ok(name_end),
                 "{text}"
             );

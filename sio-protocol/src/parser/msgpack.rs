@@ -13,7 +13,7 @@ use super::{Decode, Frame, Parser};
 use crate::error::Malformed;
 use crate::limits::Limits;
 use crate::msgpack::{Dialect, Reader, Token, Writer, read_json, write_json_or_nil};
-use crate::socketio::{MAX_ACK_ID, Packet, PacketKind, check_data};
+use crate::socketio::{MAX_ACK_ID, NameSpan, Packet, PacketKind, check_data};
 
 /// Is the parser of clients with `socket.io-msgpack-parser`.
 ///
@@ -83,10 +83,10 @@ impl MsgPackDecoder {
         if json.is_empty() && matches!(kind, PacketKind::Event | PacketKind::Ack | PacketKind::ConnectError) {
             return Err(Malformed::FieldInvalid { field: "data" });
         }
-        let (data, name_end) = check_data(kind, &json, self.limits.depth())?;
+        let (data, name) = check_data(kind, &json, self.limits.depth())?;
         // The text was written here, so the check has nothing to shorten or to repair.
-        let name_end = if data.len() == json.len() { name_end } else { 0 };
-        Ok(Some(Packet::checked(kind, nsp, id, Cow::Owned(json), name_end, attachments)))
+        let name = if data.len() == json.len() { name } else { NameSpan::default() };
+        Ok(Some(Packet::checked(kind, nsp, id, Cow::Owned(json), name, attachments)))
     }
 }
 

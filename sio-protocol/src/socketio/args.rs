@@ -13,7 +13,7 @@ use serde::{Deserialize, forward_to_deserialize_any};
 
 use super::reader::Reader;
 use super::value::Value;
-use crate::json::Cursor;
+use crate::json::{Cursor, find_special};
 
 /// Gives access to the arguments of a packet, as they came.
 #[derive(Clone, Copy, Debug, Default)]
@@ -121,6 +121,13 @@ impl<'a> RawArgs<'a> {
     /// Copies the text of the arguments; the attachments are shared.
     pub fn to_owned(&self) -> OwnedArgs {
         OwnedArgs { array: format!("[{}]", self.json()).into(), attachments: self.attachments.to_vec() }
+    }
+
+    /// Gives the first argument if it is text without escapes.
+    fn plain_text(&self) -> Option<&'a str> {
+        let text = self.tail().strip_prefix('"')?;
+        let end = find_special(text.as_bytes(), 0);
+        (text.as_bytes().get(end) == Some(&b'"')).then(|| &text[..end])
     }
 
     fn tail(&self) -> &'a str {
@@ -254,10 +261,15 @@ impl<'a> Arguments<'a> {
 }
 
 macro_rules! first_argument {
-    ($($method:ident($($name:ident: $kind:ty),*);)*) => {$(
+    // Most arguments are text, and most text needs no more than to be cut out.
+    (@text $self:ident may_be_text) => { $self.0.plain_text() };
+    (@text $self:ident) => { None::<&'a str> };
+    ($($method:ident($($name:ident: $kind:ty),*) $($text:ident)?;)*) => {$(
         fn $method<V: Visitor<'a>>(self, $($name: $kind,)* visitor: V) -> Result<V::Value, ArgsError> {
             if self.0.is_empty() {
                 Missing.$method($($name,)* visitor).map_err(|_| ArgsError::Missing { index: 0 })
+            } else if let Some(text) = first_argument!(@text self $($text)?) {
+                visitor.visit_borrowed_str(text)
             } else if self.0.attachments.is_empty() {
                 serde_json::Deserializer::from_str(self.0.tail())
                     .$method($($name,)* visitor)
@@ -273,7 +285,7 @@ impl<'a> Deserializer<'a> for Arguments<'a> {
     type Error = ArgsError;
 
     first_argument! {
-        deserialize_any();
+        deserialize_any() may_be_text;
         deserialize_bool();
         deserialize_i8();
         deserialize_i16();
@@ -288,8 +300,8 @@ impl<'a> Deserializer<'a> for Arguments<'a> {
         deserialize_f32();
         deserialize_f64();
         deserialize_char();
-        deserialize_str();
-        deserialize_string();
+        deserialize_str() may_be_text;
+        deserialize_string() may_be_text;
         deserialize_bytes();
         deserialize_byte_buf();
         deserialize_unit_struct(name: &'static str);

@@ -14,8 +14,9 @@ use crate::error::Malformed;
 use crate::json::{Cursor, Shape, Syntax, Verdict, repair_surrogates, validate, write_placeholder};
 use crate::limits::Limits;
 
+use super::event::{NameSpan, is_reserved_event};
+use super::header;
 use super::packet::{Packet, PacketKind};
-use super::{event, header};
 
 /// Puts packets together from the messages of one connection.
 ///
@@ -55,14 +56,14 @@ impl JsonDecoder {
             return Err(Malformed::TextWhileBinaryPending { outstanding: pending.outstanding() });
         }
         let header = header::scan(text, &self.limits)?;
-        let (data, name_end) = check_data(header.kind, header.data, self.limits.depth())?;
+        let (data, name) = check_data(header.kind, header.data, self.limits.depth())?;
         if header.attachments == 0 {
             let nsp = Cow::Borrowed(header.nsp);
-            return Ok(Some(Packet::checked(header.kind, nsp, header.id, data, name_end, Vec::new())));
+            return Ok(Some(Packet::checked(header.kind, nsp, header.id, data, name, Vec::new())));
         }
         let (data, uses) = resolve_placeholders(data, header.attachments)?;
         let nsp = Cow::Borrowed(header.nsp);
-        let packet = Packet::checked(header.kind, nsp, header.id, data, name_end, Vec::new());
+        let packet = Packet::checked(header.kind, nsp, header.id, data, name, Vec::new());
         self.pending = Some(Box::new(Pending { packet: packet.into_owned(), uses, bytes: 0 }));
         Ok(None)
     }
@@ -116,15 +117,15 @@ impl Pending {
     }
 }
 
-/// Checks the data of a packet against its kind. Gives the data and, for an event, where its name ends. Data
-/// that is missing is no error at this level.
+/// Checks the data of a packet against its kind. Gives the data and, for an event, where its name stands.
+/// Data that is missing is no error at this level.
 pub(crate) fn check_data(
     kind: PacketKind,
     data: &str,
     max_depth: usize,
-) -> Result<(Cow<'_, str>, usize), Malformed> {
+) -> Result<(Cow<'_, str>, NameSpan), Malformed> {
     if data.is_empty() {
-        return Ok((Cow::Borrowed(""), 0));
+        return Ok((Cow::Borrowed(""), NameSpan::default()));
     }
     let (shape, allowed) = match kind {
         PacketKind::Connect => (Shape::Object, "an object"),
@@ -133,19 +134,19 @@ pub(crate) fn check_data(
         PacketKind::Ack => (Shape::Array, "an array"),
         PacketKind::ConnectError => (Shape::ObjectOrString, "an object or a string"),
     };
-    let Verdict { wrong_type, length, name_end, lone_surrogate } = validate(data, shape, max_depth)?;
+    let Verdict { wrong_type, length, name, lone_surrogate } = validate(data, shape, max_depth)?;
     if wrong_type {
         return Err(Malformed::DataTypeMismatch { kind, allowed });
     }
     let data = data.get(..length).unwrap_or(data);
     let data = if lone_surrogate { Cow::Owned(repair_surrogates(data)) } else { Cow::Borrowed(data) };
     if kind == PacketKind::Event {
-        let name = data.get(..name_end).and_then(event::name).ok_or(Malformed::EventNameInvalid)?;
-        if event::is_reserved_event(&name) {
+        let name = name.name(&data).ok_or(Malformed::EventNameInvalid)?;
+        if is_reserved_event(&name) {
             return Err(Malformed::EventNameReserved);
         }
     }
-    Ok((data, name_end))
+    Ok((data, name))
 }
 
 /// Checks that every placeholder points to an attachment, and brings those that are spelled in another way

@@ -19,38 +19,60 @@ pub fn is_reserved_event(name: &str) -> bool {
     )
 }
 
-/// Finds the end of the name in the data of an event, 0 if there is no name.
-pub(super) fn name_end(data: &str) -> usize {
-    let mut cursor = Cursor::new(data, 0);
-    if !cursor.eat(b'[') || !matches!(cursor.peek(), Some(b'"' | b'-' | b'0'..=b'9')) {
-        return 0;
-    }
-    cursor.skip().map_or(0, |()| cursor.at())
+/// Where the name stands in the data of an event.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct NameSpan {
+    /// Where its text starts, behind the quote, or 0 if it has to be read: it is a number or has escapes.
+    pub(crate) start: usize,
+    /// Where it ends, behind the quote; 0 if there is no name.
+    pub(crate) end: usize,
 }
 
-/// Reads the name from the data of an event, cut off after the name.
-pub(super) fn name(head: &str) -> Option<Cow<'_, str>> {
-    let literal = head.strip_prefix('[')?.trim_ascii_start();
-    if let Some(name) = literal.strip_prefix('"').and_then(|rest| rest.strip_suffix('"')) {
-        if !name.contains('\\') {
-            return Some(Cow::Borrowed(name));
+impl NameSpan {
+    /// Looks for the name in the data of an event.
+    pub(super) fn find(data: &str) -> Self {
+        let mut cursor = Cursor::new(data, 0);
+        if !cursor.eat(b'[') {
+            return Self::default();
         }
-        return Cursor::new(literal, 0).string().ok();
+        let quoted = match cursor.peek() {
+            Some(b'"') => true,
+            Some(b'-' | b'0'..=b'9') => false,
+            _ => return Self::default(),
+        };
+        let start = cursor.at() + 1;
+        if cursor.skip().is_err() {
+            return Self::default();
+        }
+        let end = cursor.at();
+        let is_plain = quoted && data.get(start..end).is_some_and(|text| !text.contains('\\'));
+        Self { start: if is_plain { start } else { 0 }, end }
     }
-    if literal.len() <= SAFE_DIGITS
-        && !literal.starts_with('0')
-        && literal.bytes().all(|byte| byte.is_ascii_digit())
-    {
-        return Some(Cow::Borrowed(literal));
+
+    /// Reads the name.
+    pub(super) fn name(self, data: &str) -> Option<Cow<'_, str>> {
+        if self.start > 0 {
+            return data.get(self.start..self.end - 1).map(Cow::Borrowed);
+        }
+        let literal = data.get(..self.end)?.strip_prefix('[')?.trim_ascii_start();
+        if literal.starts_with('"') {
+            return Cursor::new(literal, 0).string().ok();
+        }
+        if literal.len() <= SAFE_DIGITS
+            && !literal.starts_with('0')
+            && literal.bytes().all(|byte| byte.is_ascii_digit())
+        {
+            return Some(Cow::Borrowed(literal));
+        }
+        let mut printed = String::new();
+        write_f64(&mut printed, Cursor::new(literal, 0).number().ok()?.to_f64());
+        // The one place where JavaScript prints an infinity: it becomes a property name, not JSON.
+        Some(Cow::Owned(match printed.as_str() {
+            "null" if literal.starts_with('-') => "-Infinity".to_owned(),
+            "null" => "Infinity".to_owned(),
+            _ => printed,
+        }))
     }
-    let mut printed = String::new();
-    write_f64(&mut printed, Cursor::new(literal, 0).number().ok()?.to_f64());
-    // The one place where JavaScript prints an infinity: it becomes a property name, not JSON.
-    Some(Cow::Owned(match printed.as_str() {
-        "null" if literal.starts_with('-') => "-Infinity".to_owned(),
-        "null" => "Infinity".to_owned(),
-        _ => printed,
-    }))
 }
 
 /// Integers of so many digits are exact as doubles, and print as they were written.
@@ -61,7 +83,7 @@ mod tests {
     use super::*;
 
     fn name_of(data: &str) -> Option<Cow<'_, str>> {
-        name(&data[..name_end(data)])
+        NameSpan::find(data).name(data)
     }
 
     #[test]

@@ -24,6 +24,7 @@ pub(crate) use header::MAX_ACK_ID;
 
 pub use args::{ArgsError, OwnedArgs, RawArgs, read_value};
 pub use decoder::JsonDecoder;
+pub(crate) use event::NameSpan;
 pub use event::is_reserved_event;
 pub use header::{header_len_max, write_header, write_header_backwards};
 pub use packet::{Packet, PacketKind};

@@ -10,7 +10,8 @@ use bytes::Bytes;
 use serde::Deserialize;
 
 use super::args::{ArgsError, RawArgs, read_value};
-use super::{event, header};
+use super::event::NameSpan;
+use super::header;
 
 /// Is one Socket.IO packet.
 ///
@@ -32,8 +33,8 @@ pub struct Packet<'a> {
     pub data: Cow<'a, str>,
     /// The binary values of the data.
     pub attachments: Vec<Bytes>,
-    /// Where the name of an event ends in `data`, 0 when unknown.
-    name_end: usize,
+    /// Where the name of an event stands in `data`, if that is known.
+    name: NameSpan,
 }
 
 impl<'a> Packet<'a> {
@@ -61,8 +62,8 @@ impl<'a> Packet<'a> {
         attachments: Vec<Bytes>,
     ) -> Self {
         let data = data.into();
-        let name_end = event::name_end(&data);
-        Self { name_end, ..Self::new(PacketKind::Event, nsp.into(), id, data, attachments) }
+        let name = NameSpan::find(&data);
+        Self { name, ..Self::new(PacketKind::Event, nsp.into(), id, data, attachments) }
     }
 
     /// Makes the answer to an event. `data` is an array, as [`write_args`](super::write_args) writes it.
@@ -78,13 +79,13 @@ impl<'a> Packet<'a> {
     /// Gives the name of an event. A number is printed as JavaScript prints it. `None` for other packets, and
     /// for an event without data, which Node drops silently.
     pub fn event_name(&self) -> Option<Cow<'_, str>> {
-        event::name(self.data.get(..self.known_name_end())?)
+        self.known_name().name(&self.data)
     }
 
     /// Gives the arguments of an event or of an ack. Other packets have none.
     pub fn args(&self) -> RawArgs<'_> {
         match self.kind {
-            PacketKind::Event => RawArgs::of_event(&self.data, self.known_name_end(), &self.attachments),
+            PacketKind::Event => RawArgs::of_event(&self.data, self.known_name().end, &self.attachments),
             PacketKind::Ack => RawArgs::new(&self.data, &self.attachments),
             _ => RawArgs::default(),
         }
@@ -119,7 +120,7 @@ impl<'a> Packet<'a> {
             id: self.id,
             data: Cow::Owned(self.data.into_owned()),
             attachments: self.attachments,
-            name_end: self.name_end,
+            name: self.name,
         }
     }
 
@@ -129,10 +130,10 @@ impl<'a> Packet<'a> {
         nsp: Cow<'a, str>,
         id: Option<u64>,
         data: Cow<'a, str>,
-        name_end: usize,
+        name: NameSpan,
         attachments: Vec<Bytes>,
     ) -> Self {
-        Self { kind, nsp, id, data, attachments, name_end }
+        Self { kind, nsp, id, data, attachments, name }
     }
 
     fn new(
@@ -142,15 +143,15 @@ impl<'a> Packet<'a> {
         data: Cow<'a, str>,
         attachments: Vec<Bytes>,
     ) -> Self {
-        Self { kind, nsp, id, data, attachments, name_end: 0 }
+        Self { kind, nsp, id, data, attachments, name: NameSpan::default() }
     }
 
-    /// Gives the end of the name, also if kind or data were set after the packet was made.
-    fn known_name_end(&self) -> usize {
-        match (self.kind, self.name_end) {
-            (PacketKind::Event, 0) => event::name_end(&self.data),
-            (PacketKind::Event, end) => end,
-            _ => 0,
+    /// Says where the name stands, also if kind or data were set after the packet was made.
+    fn known_name(&self) -> NameSpan {
+        match self.kind {
+            PacketKind::Event if self.name.end == 0 => NameSpan::find(&self.data),
+            PacketKind::Event => self.name,
+            _ => NameSpan::default(),
         }
     }
 }
