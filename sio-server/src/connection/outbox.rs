@@ -10,6 +10,7 @@ use std::sync::Arc;
 use std::task::Waker;
 
 use sio_protocol::engineio::{PacketKind, Revision};
+use smallvec::SmallVec;
 
 use crate::encoded::Encoded;
 use crate::transport::stream::Tcp;
@@ -197,7 +198,7 @@ impl Outbox {
         if self.front.is_none() {
             self.front = Some(item);
         } else {
-            self.rest.get_or_insert_default().push_back(item);
+            self.rest.get_or_insert_with(spare::take_queue).push_back(item);
         }
     }
 
@@ -223,25 +224,26 @@ impl Outbox {
         mut write: impl FnMut(&[IoSlice<'_>]) -> io::Result<usize>,
     ) -> io::Result<bool> {
         while let Some(front) = &self.front {
-            let mut slices = [IoSlice::new(&[]); MAX_SLICES];
-            let mut count = 0;
+            // Not an array: most writes have a few slices, and filling 64 with nothing takes longer than that.
+            let mut slices = SmallVec::<[IoSlice<'_>; MAX_SLICES]>::new();
             let mut offered = 0;
             let mut skip = self.written;
             for item in std::iter::once(front).chain(self.rest.iter().flat_map(|rest| rest.iter())) {
                 for_each_slice(item, revision, |slice| {
                     let from = skip.min(slice.len());
                     skip -= from;
-                    if count < MAX_SLICES && from < slice.len() {
-                        slices[count] = IoSlice::new(&slice[from..]);
+                    if slices.len() < MAX_SLICES && from < slice.len() {
+                        slices.push(IoSlice::new(&slice[from..]));
                         offered += slice.len() - from;
-                        count += 1;
                     }
                 });
-                if count == MAX_SLICES {
+                if slices.len() == MAX_SLICES {
                     break;
                 }
             }
-            match write(&slices[..count]) {
+            let result = write(&slices);
+            drop(slices);
+            match result {
                 Ok(0) if offered > 0 => return Err(io::ErrorKind::WriteZero.into()),
                 Ok(taken) => {
                     self.advance(taken, revision);
@@ -274,9 +276,11 @@ impl Outbox {
             }
             if let Some(rest) = &mut self.rest {
                 self.front = rest.pop_front();
-                if rest.is_empty() {
-                    // What a burst took is given back: an idle connection is as small as before.
-                    self.rest = None;
+                // What a burst took is given back: an idle connection is as small as before.
+                if rest.is_empty()
+                    && let Some(rest) = self.rest.take()
+                {
+                    spare::put_queue(rest);
                 }
             }
         }
@@ -326,22 +330,28 @@ fn engine_frame(kind: PacketKind) -> &'static [u8; ENGINE_FRAME_LEN] {
     }
 }
 
-/// Buffers of drained queues, reused by the next connection that this thread writes to.
+/// Memory of drained queues, reused by the next connections that this thread writes to. In a broadcast of several packets
+/// every recipient needs a queue for a moment; the allocator, asked for a thousand at once, is slow to give and to take.
 mod spare {
     use std::cell::RefCell;
+    use std::collections::VecDeque;
+
+    use super::Item;
 
     thread_local! {
-        static SPARE: RefCell<Vec<Vec<u8>>> = const { RefCell::new(Vec::new()) };
+        static BUFFERS: RefCell<Vec<Vec<u8>>> = const { RefCell::new(Vec::new()) };
+        #[expect(clippy::vec_box, reason = "the boxes are what is kept")]
+        static QUEUES: RefCell<Vec<Box<VecDeque<Item>>>> = const { RefCell::new(Vec::new()) };
     }
 
     pub(super) fn take() -> Vec<u8> {
-        SPARE.with_borrow_mut(Vec::pop).unwrap_or_default()
+        BUFFERS.with_borrow_mut(Vec::pop).unwrap_or_default()
     }
 
     pub(super) fn put(mut bytes: Vec<u8>) {
         if bytes.capacity() <= super::FRAMES_CHUNK {
-            SPARE.with_borrow_mut(|spare| {
-                if spare.len() < COUNT {
+            BUFFERS.with_borrow_mut(|spare| {
+                if spare.len() < MAX_BUFFERS {
                     bytes.clear();
                     spare.push(bytes);
                 }
@@ -349,8 +359,26 @@ mod spare {
         }
     }
 
+    pub(super) fn take_queue() -> Box<VecDeque<Item>> {
+        QUEUES.with_borrow_mut(Vec::pop).unwrap_or_default()
+    }
+
+    /// Takes back an empty queue.
+    pub(super) fn put_queue(queue: Box<VecDeque<Item>>) {
+        if queue.capacity() <= MAX_CAPACITY {
+            QUEUES.with_borrow_mut(|spare| {
+                if spare.len() < MAX_QUEUES {
+                    spare.push(queue);
+                }
+            });
+        }
+    }
+
     /// Worst case 64 x 16 KiB = 1 MiB a thread.
-    const COUNT: usize = 64;
+    const MAX_BUFFERS: usize = 64;
+    /// Worst case 1024 x 16 entries of 24 bytes = 400 KiB a thread.
+    const MAX_QUEUES: usize = 1024;
+    const MAX_CAPACITY: usize = 16;
 }
 
 const ENGINE_FRAME_LEN: usize = 3;
