@@ -13,7 +13,7 @@ pub(crate) enum Refusal {
     NotUnderstood,
     #[error("A room is # and 1 to 24 of a-z, 0-9 and -")]
     RoomName,
-    #[error("{} rooms are enough", crate::MAX_ROOMS)]
+    #[error("{} rooms are enough", super::MAX_ROOMS)]
     TooManyRooms,
     #[error("You are not in {0}")]
     NotIn(String),
@@ -21,7 +21,7 @@ pub(crate) enum Refusal {
     Gone,
     #[error("A message has 1 to 2000 characters")]
     TextLength,
-    #[error("An image has 1 to {} bytes", crate::MAX_IMAGE)]
+    #[error("An image has 1 to {} bytes", super::MAX_IMAGE)]
     ImageSize,
     #[error("Only JPEG, PNG, WebP and GIF are taken")]
     ImageType,

@@ -5,7 +5,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use serde::{Deserialize, Serialize};
 use sio_server::{Socket, SocketId};
 
-use crate::people::Person;
+use super::people::Person;
 
 const RECEIPT_TIMEOUT: Duration = Duration::from_secs(5);
 

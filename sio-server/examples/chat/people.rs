@@ -5,12 +5,15 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 use sio_server::{AdapterError, Context, FromContext, Namespace, Rejection, Server, Socket, SocketId};
 
-use crate::{BOARDS, rooms};
+use super::{BOARDS, Switchboard, rooms};
 
-/// What `auth` holds, and what `fetch_sockets` tells of everybody.
+/// What `fetch_sockets` tells of everybody.
 #[derive(Debug, Default, Serialize, Deserialize)]
 pub(crate) struct Profile {
     pub(crate) name: String,
+    /// The node of the cluster that holds the connection.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) node: Option<String>,
 }
 
 /// Somebody, as others see them. As a parameter of a handler: the sender.
@@ -18,13 +21,15 @@ pub(crate) struct Profile {
 pub(crate) struct Person {
     id: SocketId,
     name: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    node: Option<String>,
 }
 
 impl FromContext for Person {
     fn from_context(cx: &Context<'_>) -> Result<Self, Rejection> {
         let socket = Socket::from_context(cx)?;
-        let Profile { name } = socket.data().unwrap_or_default();
-        Ok(Self { id: socket.id().clone(), name })
+        let Profile { name, node } = socket.data().unwrap_or_default();
+        Ok(Self { id: socket.id().clone(), name, node })
     }
 }
 
@@ -49,8 +54,8 @@ impl Presence {
             for room in rooms(socket.rooms()) {
                 members.entry(room.to_owned()).or_default().push(socket.id().clone());
             }
-            let Profile { name } = socket.data().unwrap_or_default();
-            people.push(Person { id: socket.id().clone(), name });
+            let Profile { name, node } = socket.data().unwrap_or_default();
+            people.push(Person { id: socket.id().clone(), name, node });
         }
         let rooms = members.into_iter().map(|(name, members)| Members { name, members }).collect();
         Ok(Self { people, rooms })
@@ -60,7 +65,7 @@ impl Presence {
 /// How many are where, for the lobby.
 #[derive(Debug, Serialize)]
 pub(crate) struct Overview {
-    server: &'static str,
+    server: String,
     clients: usize,
     namespaces: Vec<Tally>,
 }
@@ -73,13 +78,15 @@ struct Tally {
 }
 
 impl Overview {
-    pub(crate) async fn of(io: &Server) -> Result<Self, AdapterError> {
+    pub(crate) async fn of(io: &Server, board: &Switchboard) -> Result<Self, AdapterError> {
         let mut namespaces = Vec::new();
         for name in BOARDS {
             let Presence { people, rooms } = Presence::of(&io.of(name)).await?;
             namespaces.push(Tally { name, online: people.len(), rooms: rooms.len() });
         }
-        let server = concat!("sio-server ", env!("CARGO_PKG_VERSION"));
+        let version = concat!("sio-server ", env!("CARGO_PKG_VERSION"));
+        let server =
+            board.node.as_ref().map_or_else(|| version.to_owned(), |node| format!("{node}, {version}"));
         Ok(Self { server, clients: io.session_count(), namespaces })
     }
 }

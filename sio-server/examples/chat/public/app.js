@@ -290,7 +290,7 @@ function listen(board) {
   });
 
   on('presence', (p) => {
-    board.people = new Map((p?.people ?? []).map((one) => [String(one.id), { id: String(one.id), name: String(one.name) }]));
+    board.people = new Map((p?.people ?? []).map((one) => [String(one.id), { id: String(one.id), name: String(one.name), node: one.node ? String(one.node) : '' }]));
     board.rooms = new Map((p?.rooms ?? []).map((room) => [String(room.name), (room.members ?? []).map(String)]));
     board.online = board.people.size;
   });
@@ -311,6 +311,11 @@ function listen(board) {
   on('image', (message, data, ack) => {
     receive(board, message, { image: showable(message.image, data) });
     ack?.(socket.id);
+  });
+  // From outside: a process that is no server has emitted this through Redis.
+  on('notice', (text) => {
+    addNote(board, board.key, `From outside: ${String(text).slice(0, 500)}`);
+    announce(`From outside: ${String(text).slice(0, 500)}`);
   });
   on('rollcall', (who, ack) => {
     ack?.({ id: socket.id, transport: app.manager.engine.transport.name, visible: document.visibilityState === 'visible' });
@@ -788,7 +793,7 @@ function drawPeople() {
 function drawMembers(list, people) {
   const { board } = app;
   reconcile(list, people, (p) => p.id,
-    (p) => el('li', null, el('button', { type: 'button', class: 'row', data: { person: p.id }, onclick: () => pick(p.id) }, avatar(p), el('span', { class: 'row-name' }), el('code', { class: 'row-id' }, shortId(p.id)), el('span', { class: 'row-you' }, 'you'), el('span', { class: 'row-do', 'aria-hidden': 'true' }, 'message'))),
+    (p) => el('li', null, el('button', { type: 'button', class: 'row', data: { person: p.id }, onclick: () => pick(p.id) }, avatar(p), el('span', { class: 'row-name' }), el('span', { class: 'row-node', title: 'The node of the cluster that holds this connection' }), el('code', { class: 'row-id' }, shortId(p.id)), el('span', { class: 'row-you' }, 'you'), el('span', { class: 'row-do', 'aria-hidden': 'true' }, 'message'))),
     (node, p) => {
       const me = p.id === board.id;
       const row = node.firstChild;
@@ -796,6 +801,7 @@ function drawMembers(list, people) {
       row.dataset.me = String(me);
       row.title = p.id;
       setText(row.querySelector('.row-name'), p.name);
+      setText(row.querySelector('.row-node'), p.node);
     });
 }
 
