@@ -1,54 +1,135 @@
-//! `cargo xtask demo`: the chat example, from a fresh clone to a browser.
+//! `cargo xtask demo`: the chat example, from a fresh clone to a browser; by itself, or as a cluster over Redis.
 
 use std::net::TcpListener;
+use std::path::PathBuf;
+use std::process::Command;
 
 use clap::Args;
 
+use crate::run::Together;
 use crate::workspace::{self, Error, Result, cargo, command};
-use crate::{install, run};
+use crate::{install, redis, run};
 
 pub(crate) const CHAT: &str = "sio-server/examples/chat";
 
 #[derive(Args, Debug)]
 pub(crate) struct Options {
-    /// The port to listen on
+    /// The port to listen on; further nodes take the ports after it
     #[arg(long, default_value_t = 3000)]
     port: u16,
+    /// How many servers; from 2 on, they form a cluster over a Redis of their own
+    #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u16).range(1..=8))]
+    nodes: u16,
 }
 
 pub(crate) fn demo(options: &Options) -> Result<bool> {
-    let port = options.port;
     install::check_node(install::NODE_OF_DEMO)?;
-    // Seen now, it costs nobody a build first. The listener is closed again at once.
-    TcpListener::bind(("0.0.0.0", port)).map_err(|cause| {
-        let other = port.checked_add(1).unwrap_or(3000);
-        Error::new(format!("cannot listen on port {port} ({cause}): try `cargo xtask demo --port {other}`"))
-    })?;
+    let ports = free_ports(options)?;
     install::npm_project(CHAT)?;
-    install::require(
-        "build of the chat example",
-        &mut cargo(&["build", "--workspace", "--example", "chat"]),
-    )?;
+    if let [port] = ports[..] { alone(port) } else { cluster(&ports) }
+}
 
-    let program = workspace::target().join("debug/examples/chat");
-    let mut chat = command(&program);
+/// The ports of all nodes. Seen now, one that is taken costs nobody a build first.
+fn free_ports(options: &Options) -> Result<Vec<u16>> {
+    let ports: Option<Vec<u16>> = (0..options.nodes).map(|node| options.port.checked_add(node)).collect();
+    let ports = ports.ok_or_else(|| Error::new(format!("there are no ports after {}", u16::MAX)))?;
+    for &port in &ports {
+        // The listener is closed again at once.
+        TcpListener::bind(("0.0.0.0", port)).map_err(|cause| {
+            let other = port.checked_add(1).unwrap_or(3000);
+            Error::new(format!(
+                "cannot listen on port {port} ({cause}): try `cargo xtask demo --port {other}`"
+            ))
+        })?;
+    }
+    Ok(ports)
+}
+
+/// Builds what is named and gives the directory of built programs.
+fn build(what: &str, arguments: &[&str]) -> Result<PathBuf> {
+    install::require(&format!("build of {what}"), &mut cargo(arguments))?;
+    Ok(workspace::target().join("debug"))
+}
+
+fn chat(program: PathBuf, port: u16) -> Command {
+    let mut chat = command(program);
     chat.env("PORT", port.to_string());
     chat.env("CLIENT_DIST", workspace::path(CHAT).join("node_modules/socket.io-client/dist"));
+    chat
+}
+
+fn alone(port: u16) -> Result<bool> {
+    let program = build("the chat example", &["build", "--workspace", "--example", "chat"])?;
+    let program = program.join("examples/chat");
     let mut announced = false;
     let mut on_line = |line: &str| {
         println!("{line}");
         if let (false, Some(address)) = (announced, address(line)) {
             announced = true;
-            print!("{}", banner(address));
+            let address = openable(address);
+            print!(
+                "{}",
+                banner(&[format!("The chat is at {address} (open it in two tabs); Ctrl-C ends it.")])
+            );
         }
     };
     // Ctrl-C ends the example and then us, inside this call: what returns from it went away by itself.
-    let status = run::foreground(&mut chat, Some(&mut on_line))
+    let status = run::foreground(&mut chat(program.clone(), port), Some(&mut on_line))
         .map_err(|cause| Error::while_doing(program.display(), cause))?;
     if !status.success() {
         eprintln!("the chat example ended with {status}");
     }
     Ok(status.success())
+}
+
+fn cluster(ports: &[u16]) -> Result<bool> {
+    let redis_port = redis::free_port()?;
+    let mut redis = redis::server(redis_port)?;
+    build("sio-emit", &["build", "--workspace", "--bin", "sio-emit"])?;
+    let programs = build("the cluster chat example", &["build", "--workspace", "--example", "cluster-chat"])?;
+    let program = programs.join("examples/cluster-chat");
+    let failed = |what: &str| {
+        let what = what.to_owned();
+        move |cause| Error::while_doing(what, cause)
+    };
+
+    let url = format!("redis://127.0.0.1:{redis_port}");
+    let mut together = Together::new();
+    together.start(&mut redis).map_err(failed("redis-server"))?;
+    redis::await_answer(redis_port)?;
+    for (node, &port) in (1..).zip(ports) {
+        let mut chat = chat(program.clone(), port);
+        chat.env("REDIS_URL", &url).env("NODE_NAME", format!("node {node}"));
+        together.start(&mut chat).map_err(failed("the cluster chat example"))?;
+    }
+    let mut addresses = vec![None; ports.len()];
+    let mut on_line = |member: usize, line: &str| {
+        println!("{}: {line}", if member == 0 { "redis".into() } else { format!("node {member}") });
+        let Some(slot) = member.checked_sub(1).and_then(|node| addresses.get_mut(node)) else { return };
+        if slot.is_some() {
+            return;
+        }
+        *slot = address(line).map(openable);
+        if let Some(all) = addresses.iter().cloned().collect::<Option<Vec<String>>>() {
+            print!("{}", banner(&cluster_lines(&all, &url)));
+        }
+    };
+    // Ctrl-C ends all of them and then us, inside this call.
+    let (member, status) = together.wait(&mut on_line).map_err(failed("the demo"))?;
+    let what = if member == 0 { "redis-server".into() } else { format!("node {member}") };
+    eprintln!("{what} ended with {status}");
+    Ok(false)
+}
+
+fn cluster_lines(addresses: &[String], redis: &str) -> Vec<String> {
+    let mut lines = vec![format!("One chat, {} servers: open each in a tab of its own.", addresses.len())];
+    lines.extend((1..).zip(addresses).map(|(node, address)| format!("  node {node}: {address}")));
+    lines.push("From another terminal, a process that is no server reaches every page:".into());
+    lines.push(format!(
+        "  cargo run -q --bin sio-emit -- --redis {redis} --nsp /chat notice '\"Lunch is ready\"'"
+    ));
+    lines.push("Ctrl-C ends it all.".into());
+    lines
 }
 
 /// Finds the address in `listening on http://...`, whatever the example calls what it does there.
@@ -58,12 +139,14 @@ fn address(line: &str) -> Option<&str> {
     line[start..].split_whitespace().next()
 }
 
-fn banner(address: &str) -> String {
-    // 0.0.0.0 is an address to listen on; browsers differ in what they make of it.
-    let address = address.replace("0.0.0.0", "localhost").replace("[::]", "localhost");
-    let text = format!("The chat is at {address} (open it in two tabs); Ctrl-C ends it.");
-    let rule = "=".repeat(text.len());
-    format!("\n{rule}\n{text}\n{rule}\n\n")
+/// 0.0.0.0 is an address to listen on; browsers differ in what they make of it.
+fn openable(address: &str) -> String {
+    address.replace("0.0.0.0", "localhost").replace("[::]", "localhost")
+}
+
+fn banner(lines: &[String]) -> String {
+    let rule = "=".repeat(lines.iter().map(String::len).max().unwrap_or_default());
+    format!("\n{rule}\n{}\n{rule}\n\n", lines.join("\n"))
 }
 
 #[cfg(test)]
@@ -79,7 +162,15 @@ mod tests {
     }
 
     #[test]
-    fn the_banner_names_an_address_that_a_browser_opens() {
-        assert!(banner("http://0.0.0.0:3000").contains("http://localhost:3000 "));
+    fn an_address_is_one_that_a_browser_opens() {
+        assert_eq!(openable("http://0.0.0.0:3000"), "http://localhost:3000");
+    }
+
+    #[test]
+    fn a_cluster_shows_every_node_and_how_to_reach_it_from_outside() {
+        let nodes = ["http://127.0.0.1:3000/".to_owned(), "http://127.0.0.1:3001/".to_owned()];
+        let text = cluster_lines(&nodes, "redis://127.0.0.1:7000").join("\n");
+        assert!(nodes.iter().all(|address| text.contains(address)), "{text}");
+        assert!(text.contains("--redis redis://127.0.0.1:7000 --nsp /chat notice"), "{text}");
     }
 }

@@ -12,6 +12,7 @@ mod install;
 mod interop;
 mod libtest;
 mod purity;
+mod redis;
 mod run;
 mod summary;
 mod test;
@@ -33,7 +34,7 @@ struct Cli {
 
 #[derive(Debug, Subcommand)]
 enum Task {
-    /// Builds the chat example and serves it
+    /// Builds the chat example and serves it, with --nodes as a cluster over Redis
     Demo(demo::Options),
     /// Installs what is missing, runs every check and test, ends with one summary
     Test(test::Options),

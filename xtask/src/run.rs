@@ -154,6 +154,59 @@ pub(crate) fn foreground(
     }
 }
 
+/// Several children that belong together: when one ends, or Ctrl-C is pressed, all end.
+pub(crate) struct Together {
+    members: Vec<Running>,
+    sender: Sender<(usize, String)>,
+    heard: Receiver<(usize, String)>,
+}
+
+impl Together {
+    pub(crate) fn new() -> Self {
+        let (sender, heard) = mpsc::channel();
+        Self { members: Vec::new(), sender, heard }
+    }
+
+    /// Starts one more. What it prints on standard output is for [`wait`](Self::wait).
+    pub(crate) fn start(&mut self, command: &mut Command) -> std::io::Result<()> {
+        command.stdin(Stdio::null()).stdout(Stdio::piped());
+        let mut running = Running::spawn(command)?;
+        let (index, lines, sender) = (self.members.len(), running.lines(), self.sender.clone());
+        thread::spawn(move || lines.iter().try_for_each(|line| sender.send((index, line))));
+        self.members.push(running);
+        Ok(())
+    }
+
+    /// Passes on lines with the number of the child, from 0, until a child ends by itself. Gives
+    /// that child.
+    pub(crate) fn wait(
+        &mut self,
+        on_line: &mut dyn FnMut(usize, &str),
+    ) -> std::io::Result<(usize, ExitStatus)> {
+        loop {
+            // Never disconnected: we hold a sender ourselves.
+            if let Ok((index, line)) = self.heard.recv_timeout(TICK) {
+                on_line(index, &line);
+            }
+            if INTERRUPTED.load(Ordering::Relaxed) {
+                // The last started depend on the first.
+                self.members.iter_mut().rev().for_each(|running| running.end(Some("INT")));
+                std::process::exit(130);
+            }
+            for (index, running) in self.members.iter_mut().enumerate() {
+                if let Some(status) = running.child.try_wait()? {
+                    running.ended = true;
+                    CHILDREN.fetch_sub(1, Ordering::Relaxed);
+                    while let Ok((index, line)) = self.heard.recv_timeout(TICK) {
+                        on_line(index, &line);
+                    }
+                    return Ok((index, status));
+                }
+            }
+        }
+    }
+}
+
 /// Runs a short command and gives its standard output.
 pub(crate) fn output(command: &mut Command) -> Result<String> {
     let program = command.get_program().display().to_string();
@@ -390,6 +443,22 @@ mod tests {
         let finished = step_with("test-limit", &mut command, Duration::from_millis(1), &mut |_| {});
         assert!(!finished.success);
         assert!(finished.why.starts_with("ended by us"), "{}", finished.why);
+    }
+
+    #[test]
+    fn when_one_of_several_ends_its_lines_are_heard_and_the_others_end_too() {
+        let mut together = Together::new();
+        together.start(&mut shell("echo first; tail -f /dev/null")).unwrap();
+        together.start(&mut shell("echo second; exit 3")).unwrap();
+        let first = together.members[0].child.id();
+        let mut heard = Vec::new();
+        let (index, status) = together.wait(&mut |index, line| heard.push((index, line.to_owned()))).unwrap();
+        assert_eq!((index, status.code()), (1, Some(3)));
+        assert!(heard.contains(&(1, "second".to_owned())), "{heard:?}");
+        drop(together);
+        let alive =
+            Command::new("sh").arg("-c").arg(format!("kill -0 {first} 2>/dev/null")).status().unwrap();
+        assert!(!alive.success(), "the first child still runs");
     }
 
     #[test]
