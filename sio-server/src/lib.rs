@@ -68,14 +68,14 @@ mod websocket;
 
 pub use adapter::{
     Adapter, AdapterFactory, BroadcastFlags, BroadcastOptions, ConnectionStateRecovery, LocalAdapter,
-    LocalNamespace, RoomEvent, SocketDetails,
+    LocalNamespace, RoomEvent, RoomInterest, SocketDetails,
 };
 pub use broadcast::{Broadcast, BroadcastAck, IntoRooms};
 pub use builder::ServerBuilder;
-pub use error::{AckError, AdapterError, ConnectError, EmitError, Failure};
+pub use error::{AckError, AdapterError, ConnectError, EmitError, Failure, Incomplete};
 pub use handler::{
     AckSender, Args, Arguments, Auth, Context, Event, FromContext, Handler, IntoReply, ListenerId, Rejection,
-    Reply, State,
+    Reply, ServerReply, State,
 };
 pub use handshake::{Handshake, Peer};
 pub use http::{Cookie, Cors, SameSite};

@@ -12,6 +12,7 @@ use sio_protocol::socketio::Packet;
 use super::table::{Call, Listeners};
 use super::{AckSlot, BoxFuture, Context, EventTable, INTERNAL_ERROR, Rejection, Table};
 use crate::error::{ConnectError, Failure};
+use crate::namespace::NamespaceInner;
 use crate::reason::DisconnectReason;
 use crate::server::Shared;
 use crate::socket::SocketInner;
@@ -161,27 +162,34 @@ fn refuse(ack: Option<&Arc<AckSlot>>, text: &str) {
     }
 }
 
-enum Outcome {
+/// How a handler can fail without having been wrong about its result.
+pub(super) enum Outcome {
     Rejected(Rejection),
     Panicked(Box<dyn Any + Send>),
 }
 
+impl Outcome {
+    pub(super) fn report(self, namespace: &NamespaceInner, event: &str) {
+        let Some(server) = namespace.server() else { return };
+        let (namespace, event) = (namespace.path().to_owned(), event.to_owned());
+        let failure = match self {
+            Self::Rejected(rejection) => Failure::Rejected { namespace, event, rejection },
+            Self::Panicked(panic) => {
+                let text = panic.downcast_ref::<&str>().map(|text| (*text).to_owned());
+                let message = text.or_else(|| panic.downcast_ref::<String>().cloned()).unwrap_or_default();
+                Failure::Panicked { namespace, event, message }
+            }
+        };
+        server.fail(&failure);
+    }
+}
+
 fn fail(socket: &Arc<SocketInner>, event: &str, outcome: Outcome) {
-    let namespace = socket.namespace().path().to_owned();
-    let event = event.to_owned();
-    let failure = match outcome {
-        Outcome::Rejected(rejection) => Failure::Rejected { namespace, event, rejection },
-        Outcome::Panicked(panic) => {
-            let text = panic.downcast_ref::<&str>().map(|text| (*text).to_owned());
-            let message = text.or_else(|| panic.downcast_ref::<String>().cloned()).unwrap_or_default();
-            Failure::Panicked { namespace, event, message }
-        }
-    };
-    socket.connection().server().fail(&failure);
+    outcome.report(socket.namespace(), event);
 }
 
 /// A future whose panic is its result.
-struct Contained<T>(BoxFuture<T>);
+pub(super) struct Contained<T>(pub(super) BoxFuture<T>);
 
 impl<T> Future for Contained<T> {
     type Output = Result<T, Box<dyn Any + Send>>;

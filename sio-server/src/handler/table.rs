@@ -8,6 +8,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use hashbrown::DefaultHashBuilder;
 
 use super::reply::Responder;
+use super::server_event::ServerEvents;
 use super::{BoxFuture, Context, Handler, IntoReply, Rejection};
 use crate::error::ConnectError;
 
@@ -145,6 +146,7 @@ pub(crate) struct Table {
     pub(crate) connection: Vec<Call<()>>,
     pub(crate) disconnecting: Vec<Call<()>>,
     pub(crate) disconnect: Vec<Call<()>>,
+    pub(crate) server_events: ServerEvents,
 }
 
 impl Table {

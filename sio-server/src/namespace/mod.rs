@@ -1,9 +1,10 @@
 //! A namespace: its sockets and rooms, the handlers they share, and its adapter.
 
+mod cluster;
 pub(crate) mod connect;
 
 use std::fmt;
-use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError, RwLock, Weak};
 use std::time::{SystemTime, UNIX_EPOCH};
 
@@ -13,34 +14,36 @@ use sio_protocol::socketio::Packet;
 use smallvec::SmallVec;
 
 use crate::adapter::recovery::{Restored, Session, Store};
-use crate::adapter::rooms::{Change, Changes, Rooms};
-use crate::adapter::{Adapter, BroadcastOptions, LocalNamespace, RoomEvent};
+use crate::adapter::rooms::{Changes, Rooms};
+use crate::adapter::{
+    Adapter, AdapterFactory, BroadcastOptions, LocalAdapter, LocalNamespace, RoomEvent, RoomListeners,
+};
 use crate::broadcast::{Broadcast, IntoRooms};
-use crate::error::{AdapterError, ConnectError, EmitError};
+use crate::error::{ConnectError, EmitError, Incomplete};
 use crate::handler::{Handler, IntoReply, Table};
 use crate::id::SocketId;
 use crate::server::{Server, Shared};
 use crate::socket::remote::RemoteSocket;
 use crate::socket::{Socket, SocketInner};
-use crate::sync::{Lock, contained};
-
-type OnRoomEvent = Arc<dyn Fn(&RoomEvent) + Send + Sync>;
+use crate::sync::Lock;
 
 pub(crate) struct NamespaceInner {
+    /// Itself, for its adapter.
+    this: Weak<Self>,
     path: Box<str>,
     server: Weak<Shared>,
     parser: Option<Arc<dyn Parser>>,
     rooms: Mutex<Rooms<Arc<SocketInner>>>,
     /// Replaced as a whole when a handler is added; a batch takes a reference once.
     table: RwLock<Arc<Table>>,
+    /// Made by whoever needs the namespace first, outside the lock of the namespaces; others wait for it.
     adapter: OnceLock<Arc<dyn Adapter>>,
     /// Acknowledgement ids are shared by all sockets, so that a broadcast that asks is encoded once. Node:
     /// `Namespace._ids`.
     ack_ids: AtomicU64,
     /// Sockets that have a listener for what is sent to them.
     outgoing_listeners: AtomicUsize,
-    on_room_event: RwLock<Option<OnRoomEvent>>,
-    wants_room_events: AtomicBool,
+    room_listeners: RoomListeners,
     parent: Option<Arc<Self>>,
     is_parent: bool,
     /// Sockets that exist or are being connected.
@@ -63,7 +66,8 @@ impl NamespaceInner {
     }
 
     fn make(server: &Arc<Shared>, path: &str, parent: Option<Arc<Self>>, is_parent: bool) -> Arc<Self> {
-        let namespace = Arc::new(Self {
+        Arc::new_cyclic(|this| Self {
+            this: Weak::clone(this),
             path: path.into(),
             server: Arc::downgrade(server),
             parser: server.config.parser.clone(),
@@ -72,21 +76,12 @@ impl NamespaceInner {
             adapter: OnceLock::new(),
             ack_ids: AtomicU64::new(0),
             outgoing_listeners: AtomicUsize::new(0),
-            on_room_event: RwLock::default(),
-            wants_room_events: AtomicBool::new(false),
+            room_listeners: RoomListeners::default(),
             parent,
             is_parent,
             users: AtomicUsize::new(0),
             recovery: server.config.recovery.map(|options| Mutex::new(Store::new(options))),
-        });
-        // A parent has no sockets of its own.
-        if !is_parent {
-            let adapter =
-                server.adapter_factory().attach(LocalNamespace::new(Arc::downgrade(&namespace), path));
-            namespace.wants_room_events.store(adapter.wants_room_events(), Ordering::Relaxed);
-            let _ = namespace.adapter.set(adapter);
-        }
-        namespace
+        })
     }
 
     pub(crate) fn path(&self) -> &str {
@@ -124,12 +119,23 @@ impl NamespaceInner {
         self.parent.is_some() && self.users.load(Ordering::Acquire) == 0
     }
 
+    /// The adapter. Not for parents, which have no sockets of their own.
     pub(crate) fn adapter(&self) -> &Arc<dyn Adapter> {
-        #[expect(
-            clippy::expect_used,
-            reason = "set before the namespace is handed out; parents never get here"
-        )]
-        self.adapter.get().expect("a namespace has an adapter")
+        self.adapter.get_or_init(|| {
+            let local = LocalNamespace::new(Weak::clone(&self.this), &self.path);
+            let adapter = match self.server() {
+                Some(server) => server.adapter_factory().attach(local),
+                // Nobody can connect any more.
+                None => LocalAdapter::new().attach(local),
+            };
+            self.room_listeners.set_interest(adapter.room_interest());
+            adapter
+        })
+    }
+
+    /// The adapter, if it has been made.
+    pub(crate) fn attached(&self) -> Option<&Arc<dyn Adapter>> {
+        self.adapter.get()
     }
 
     /// The handlers: a child's are its parent's.
@@ -167,7 +173,8 @@ impl NamespaceInner {
 
     /// Whether clients may come back for what they missed.
     pub(crate) fn recovers(&self) -> bool {
-        self.recovery.is_some() && self.adapter().supports_recovery()
+        // Not `adapter()`: an adapter may deliver before its factory has returned.
+        self.recovery.is_some() && self.attached().is_some_and(|adapter| adapter.supports_recovery())
     }
 
     fn with_recovery<R>(&self, f: impl FnOnce(&mut Store, u64) -> R) -> Option<R> {
@@ -219,64 +226,43 @@ impl NamespaceInner {
     }
 
     pub(crate) fn insert(&self, socket: &Arc<SocketInner>, rooms: &[String]) {
-        let changes = self.with_rooms(|all| {
-            all.insert(Arc::clone(socket));
-            let mut changes = Changes::new();
+        self.change(socket.id(), |all, changes| {
+            all.insert(Arc::clone(socket), changes);
             for room in rooms {
-                all.join(socket.id().as_str(), room, &mut changes);
+                all.join(socket.id().as_str(), room, changes);
             }
-            changes
         });
-        self.report(socket.id(), changes);
     }
 
     pub(crate) fn remove(&self, socket: &SocketInner) {
-        let changes = self.with_rooms(|all| all.remove(socket.id().as_str()));
-        self.report(socket.id(), changes.unwrap_or_default());
+        self.change(socket.id(), |all, changes| all.remove(socket.id().as_str(), changes));
     }
 
     pub(crate) fn join(&self, socket: &SocketInner, rooms: &[String]) {
-        let changes = self.with_rooms(|all| {
-            let mut changes = Changes::new();
+        self.change(socket.id(), |all, changes| {
             for room in rooms {
-                all.join(socket.id().as_str(), room, &mut changes);
+                all.join(socket.id().as_str(), room, changes);
             }
-            changes
         });
-        self.report(socket.id(), changes);
     }
 
     pub(crate) fn leave(&self, socket: &SocketInner, rooms: &[String]) {
-        let changes = self.with_rooms(|all| {
-            let mut changes = Changes::new();
+        self.change(socket.id(), |all, changes| {
             for room in rooms {
-                all.leave(socket.id().as_str(), room, &mut changes);
+                all.leave(socket.id().as_str(), room, changes);
             }
-            changes
         });
-        self.report(socket.id(), changes);
     }
 
-    /// Tells the adapter and the user of changes, after the lock is released.
-    fn report(&self, id: &SocketId, changes: Changes) {
-        let listener = self.parent.as_deref().unwrap_or(self);
-        let is_wanted = |namespace: &Self| namespace.wants_room_events.load(Ordering::Relaxed);
-        if changes.is_empty() || !(is_wanted(self) || is_wanted(listener)) {
-            return;
+    /// Changes the rooms of the socket `id`, and tells of it when the lock is released.
+    fn change<R>(&self, id: &SocketId, f: impl FnOnce(&mut Rooms<Arc<SocketInner>>, &mut Changes) -> R) -> R {
+        let user = &self.parent.as_deref().unwrap_or(self).room_listeners;
+        let mut changes = Changes::new(self.room_listeners.is_wanted(user));
+        let result = self.with_rooms(|all| f(all, &mut changes));
+        if !changes.is_empty() {
+            self.room_listeners.tell(user, &**self.adapter(), id, changes);
         }
-        let callback = listener.on_room_event.read().unwrap_or_else(PoisonError::into_inner).clone();
-        for change in changes {
-            let event = match change {
-                Change::Created(room) => RoomEvent::Created { room: room.into() },
-                Change::Deleted(room) => RoomEvent::Deleted { room: room.into() },
-                Change::Joined(room) => RoomEvent::Joined { room: room.into(), socket: id.clone() },
-                Change::Left(room) => RoomEvent::Left { room: room.into(), socket: id.clone() },
-            };
-            contained("an adapter", || self.adapter().room_event(&event));
-            if let Some(callback) = &callback {
-                contained("on_room_event", || callback(&event));
-            }
-        }
+        result
     }
 
     /// The namespaces an emit on this one goes to: itself, or the children of a parent.
@@ -417,11 +403,10 @@ impl Namespace {
     }
 
     /// Calls `callback` when a room of this node begins or ends, or a socket goes in or out. It runs on the thread
-    /// that made the change and should be quick. Node: the events of `namespace.adapter`.
+    /// that made the change and should be quick. A socket's own room is not reported. Node: the events of
+    /// `namespace.adapter`.
     pub fn on_room_event(&self, callback: impl Fn(&RoomEvent) + Send + Sync + 'static) -> &Self {
-        let listener = self.0.parent.as_deref().unwrap_or(&self.0);
-        *listener.on_room_event.write().unwrap_or_else(PoisonError::into_inner) = Some(Arc::new(callback));
-        listener.wants_room_events.store(true, Ordering::Relaxed);
+        self.0.parent.as_deref().unwrap_or(&self.0).room_listeners.set_callback(Arc::new(callback));
         self
     }
 
@@ -471,8 +456,8 @@ impl Namespace {
     /// The sockets of the namespace, on all nodes. Node: `fetchSockets()`.
     ///
     /// # Errors
-    /// When another node does not answer in time.
-    pub async fn fetch_sockets(&self) -> Result<Vec<RemoteSocket>, AdapterError> {
+    /// When another node does not answer in time; those that were found are in the error.
+    pub async fn fetch_sockets(&self) -> Result<Vec<RemoteSocket>, Incomplete<RemoteSocket>> {
         self.broadcast().fetch_sockets().await
     }
 

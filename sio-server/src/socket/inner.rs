@@ -279,13 +279,10 @@ impl SocketInner {
 
     // Out
 
-    /// Sends a broadcast's packet.
-    pub(crate) fn deliver(&self, encoded: &Arc<Encoded>, volatile: bool) {
-        if volatile && !self.connection.is_writable() {
-            return;
-        }
-        // A client that disconnects meanwhile or does not read is not the broadcaster's concern.
-        let _ = self.connection.send(encoded);
+    /// Sends a broadcast's packet; `false` when it is not taken. A client that disconnects meanwhile or does not read
+    /// is not the broadcaster's concern.
+    pub(crate) fn deliver(&self, encoded: &Arc<Encoded>, volatile: bool) -> bool {
+        (!volatile || self.connection.is_writable()) && self.connection.send(encoded).is_ok()
     }
 
     /// Sends a broadcast's packet that asks for an acknowledgement.
