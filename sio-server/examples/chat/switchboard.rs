@@ -14,7 +14,7 @@ use std::time::Duration;
 use hyper::service::service_fn;
 use serde::{Deserialize, Serialize};
 use sio_server::{
-    Args, Auth, ConnectError, Namespace, Server, ServerBuilder, Socket, SocketId, State, Value,
+    AdapterError, Args, Auth, ConnectError, Namespace, Server, ServerBuilder, Socket, SocketId, State, Value,
 };
 use tokio::net::TcpListener;
 use tokio::sync::Mutex;
@@ -52,6 +52,11 @@ pub(crate) async fn run(
             .on("rollcall", answered(roll_call))
             .on_disconnecting(say_goodbye)
             .on_disconnect(announce);
+        let (here, server) = (io.of(board), io.clone());
+        io.of(board).on_server_event("changed", move |()| {
+            let (here, server) = (here.clone(), server.clone());
+            async move { tell(&here, &server).await }
+        });
     }
 
     let port: u16 = std::env::var("PORT").map_or(Ok(3000), |port| port.parse())?;
@@ -112,13 +117,21 @@ async fn enter_lobby(socket: Socket, io: Server, State(board): State<Switchboard
     }
 }
 
-/// Tells a namespace who is in it, and the lobby how many are where.
-async fn announce(namespace: Namespace, io: Server, State(board): State<Switchboard>) {
+/// Somebody came, went, joined or left: the pages of every node are to know.
+async fn announce(namespace: Namespace, io: Server) {
+    namespace.server_side_emit("changed", &());
+    tell(&namespace, &io).await;
+}
+
+/// Tells the pages of this node who is in a namespace, and those in the lobby how many are where. Each node does so for
+/// itself: two that told everybody could overtake each other, and a page believes the last it hears.
+async fn tell(namespace: &Namespace, io: &Server) {
+    let Some(board) = io.state::<Switchboard>() else { return };
     let _turn = board.announcing.lock().await;
     // Should a node of a cluster not answer, pages go on with what they have until the next change.
-    if let (Ok(presence), Ok(overview)) = (Presence::of(&namespace).await, Overview::of(&io, &board).await) {
-        namespace.emit("presence", &presence);
-        io.emit("overview", &overview);
+    if let (Ok(presence), Ok(overview)) = (Presence::of(namespace).await, Overview::of(io, &board).await) {
+        namespace.local().emit("presence", &presence);
+        io.local().emit("overview", &overview);
     }
 }
 
@@ -135,12 +148,7 @@ struct Room {
     room: String,
 }
 
-async fn join(
-    socket: Socket,
-    me: Person,
-    Args(room): Args<String>,
-    board: State<Switchboard>,
-) -> Result<Room, Refusal> {
+async fn join(socket: Socket, me: Person, Args(room): Args<String>) -> Result<Room, Refusal> {
     check_name(&room)?;
     if !socket.is_in(&room) {
         if rooms(&socket.rooms()).count() >= MAX_ROOMS {
@@ -148,22 +156,17 @@ async fn join(
         }
         socket.join(&room);
         socket.to(&room).emit("joined", &(&room, me));
-        announce(socket.namespace(), socket.server(), board).await;
+        announce(socket.namespace(), socket.server()).await;
     }
     Ok(Room { room })
 }
 
-async fn leave(
-    socket: Socket,
-    me: Person,
-    Args(room): Args<String>,
-    board: State<Switchboard>,
-) -> Result<Room, Refusal> {
+async fn leave(socket: Socket, me: Person, Args(room): Args<String>) -> Result<Room, Refusal> {
     check_name(&room)?;
     if socket.is_in(&room) {
         socket.leave(&room);
         socket.to(&room).emit("left", &(&room, me));
-        announce(socket.namespace(), socket.server(), board).await;
+        announce(socket.namespace(), socket.server()).await;
     }
     Ok(Room { room })
 }
@@ -253,6 +256,6 @@ async fn reach(socket: &Socket, to: &str) -> Result<usize, Refusal> {
     if is_room && !socket.is_in(to) {
         return Err(Refusal::NotIn(to.to_owned()));
     }
-    let count = socket.to(to).fetch_sockets().await?.len();
+    let count = socket.to(to).fetch_sockets().await.map_err(AdapterError::from)?.len();
     if count > 0 || is_room { Ok(count) } else { Err(Refusal::Gone) }
 }
