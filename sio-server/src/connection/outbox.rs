@@ -244,7 +244,11 @@ impl Outbox {
                     break;
                 }
             }
-            let result = write(&slices);
+            let result = if slices.len() > 1 && offered <= JOINED_MAX {
+                spare::join(&slices, |joined| write(&[IoSlice::new(joined)]))
+            } else {
+                write(&slices)
+            };
             drop(slices);
             match result {
                 Ok(0) if offered > 0 => return Err(io::ErrorKind::WriteZero.into()),
@@ -336,11 +340,13 @@ fn engine_frame(kind: PacketKind) -> &'static [u8; ENGINE_FRAME_LEN] {
 /// Memory of drained queues, reused by the next connections that this thread writes to. In a broadcast of several packets
 /// every recipient needs a queue for a moment; the allocator, asked for a thousand at once, is slow to give and to take.
 mod spare {
-    use std::cell::RefCell;
+    use std::cell::{Cell, RefCell};
+    use std::io::IoSlice;
 
     use super::Rest;
 
     thread_local! {
+        static JOINED: Cell<Vec<u8>> = const { Cell::new(Vec::new()) };
         static BUFFERS: RefCell<Vec<Vec<u8>>> = const { RefCell::new(Vec::new()) };
         #[expect(clippy::vec_box, reason = "the boxes are what is kept")]
         static RESTS: RefCell<Vec<Box<Rest>>> = const { RefCell::new(Vec::new()) };
@@ -359,6 +365,17 @@ mod spare {
                 }
             });
         }
+    }
+
+    /// Lends `f` what the slices hold, in one piece. Their total is at most `JOINED_MAX`.
+    pub(super) fn join<R>(slices: &[IoSlice<'_>], f: impl FnOnce(&[u8]) -> R) -> R {
+        // Taken out, not borrowed: `f` may be some stream's own code.
+        let mut joined = JOINED.take();
+        joined.clear();
+        slices.iter().for_each(|slice| joined.extend_from_slice(slice));
+        let result = f(&joined);
+        JOINED.set(joined);
+        result
     }
 
     pub(super) fn take_rest() -> Box<Rest> {
@@ -389,6 +406,9 @@ const ENTRY_OVERHEAD: usize = 128;
 /// Slices of one vectored write. Eight frames a call already give most of the gain; 64 is far below the
 /// kernel's 1024 and keeps the array on the stack small.
 const MAX_SLICES: usize = 64;
+/// Several slices of no more than this in all are copied together first: one piece costs the kernel about 300 ns less to
+/// take than four, which is more than copying it takes.
+const JOINED_MAX: usize = 8 * 1024;
 /// Frames are appended to one buffer up to this size, so that growing it never copies much.
 const FRAMES_CHUNK: usize = 16 * 1024;
 
