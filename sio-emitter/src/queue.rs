@@ -383,3 +383,170 @@ impl State {
 
 /// The bytes from which on a chunk is full. One call writes so much, and a socket's buffer takes it.
 const CHUNK: usize = 65_536;
+
+#[cfg(test)]
+mod tests {
+    use std::future::poll_fn;
+
+    use super::*;
+
+    const TIMEOUT: Duration = Duration::from_secs(10);
+
+    fn queue(max_bytes: usize) -> Arc<Queue> {
+        Arc::new(Queue::new(Bounds { max_bytes, timeout: TIMEOUT }, None))
+    }
+
+    fn push(queue: &Queue) -> Result<(), Refusal> {
+        queue.push(Verb::Publish, "c", &[b'x'; 1000])
+    }
+
+    fn answer(taken: u64) -> Tally {
+        Tally { taken, ..Tally::default() }
+    }
+
+    async fn take(queue: &Queue) -> u64 {
+        poll_fn(|context| queue.poll_take(context)).await.unwrap().count
+    }
+
+    fn refusals(queue: &Queue) -> (u64, u64, u64) {
+        let Stats { emitted, taken, failed, .. } = queue.stats(true);
+        (emitted, taken, failed)
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_full_queue_takes_nothing_and_an_empty_one_anything() {
+        let queue = queue(3000);
+        assert_eq!((push(&queue), push(&queue), push(&queue)), (Ok(()), Ok(()), Err(Refusal::Full)));
+        assert_eq!(take(&queue).await, 2);
+        assert_eq!(queue.push(Verb::Publish, "c", &[b'x'; 100_000]), Ok(()));
+        assert_eq!(push(&queue), Err(Refusal::Full));
+        assert_eq!(queue.stats(true).emitted, 3);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn an_emit_waits_for_room_and_no_longer_than_it_may() {
+        let queue = queue(2000);
+        push(&queue).unwrap();
+        let start = Instant::now();
+        queue.set_away(Some("connection refused".to_owned()));
+        let emit = || Arc::clone(&queue).push_when_room(Verb::Publish, "c".to_owned(), vec![b'x'; 1000]);
+        let error = emit().await.unwrap_err();
+        assert_eq!(error.to_string(), "no room in the queue for 10s: connection refused");
+        assert_eq!(start.elapsed(), TIMEOUT);
+
+        let (waited, taken) = tokio::join!(emit(), take(&queue));
+        assert!(waited.is_ok());
+        assert_eq!((taken, start.elapsed()), (1, TIMEOUT));
+        assert_eq!(queue.stats(true).emitted, 2);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn whoever_waits_for_room_learns_that_there_will_be_none() {
+        let queue = queue(2000);
+        push(&queue).unwrap();
+        let emit = Arc::clone(&queue).push_when_room(Verb::Publish, "c".to_owned(), vec![b'x'; 1000]);
+        let (waited, ()) = tokio::join!(emit, async { queue.close() });
+        assert!(matches!(waited, Err(EmitError::Closed)), "{waited:?}");
+        assert_eq!(push(&queue), Err(Refusal::Closed));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_flush_waits_for_what_came_before_it_and_nothing_else() {
+        let queue = queue(100_000);
+        assert_eq!(queue.flush().await, Ok(()));
+        push(&queue).unwrap();
+        push(&queue).unwrap();
+        let mut flush = pin!(queue.flush());
+        assert!(timeout(TIMEOUT, &mut flush).await.is_err());
+        push(&queue).unwrap();
+        assert_eq!(take(&queue).await, 3);
+        assert_eq!(queue.settle(answer(1)), 2);
+        assert!(timeout(TIMEOUT, &mut flush).await.is_err());
+        assert_eq!(queue.settle(answer(1)), 1);
+        assert_eq!(flush.await, Ok(()));
+        assert_eq!(refusals(&queue), (3, 2, 0));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn failures_are_reported_once() {
+        let queue = queue(100_000);
+        for _ in 0..5 {
+            push(&queue).unwrap();
+        }
+        take(&queue).await;
+        let refusal = Some("NOPERM".to_owned());
+        queue.settle(Tally { taken: 1, unheard: 1, refused: 2, refusal });
+        queue.lose_in_flight("reset");
+        let cause = PublishError::Refused("NOPERM".to_owned());
+        let error = queue.flush().await.unwrap_err();
+        assert_eq!(error, FlushError { failed: 4, cause });
+        assert_eq!(
+            error.to_string(),
+            "redis has not taken 4 messages; the first one because redis refuses it: NOPERM"
+        );
+        assert_eq!(queue.flush().await, Ok(()));
+        assert_eq!((refusals(&queue), queue.stats(true).unheard), ((5, 1, 4), Some(1)));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn what_waits_too_long_is_given_up_and_makes_room() {
+        let queue = queue(2000);
+        assert_eq!(queue.expire(), None);
+        push(&queue).unwrap();
+        let start = Instant::now();
+        assert_eq!(queue.expire(), Some(start + TIMEOUT));
+        tokio::time::advance(TIMEOUT / 2).await;
+        let emit = Arc::clone(&queue).push_when_room(Verb::Publish, "c".to_owned(), vec![b'x'; 1000]);
+        let expired = async {
+            tokio::time::sleep_until(start + TIMEOUT).await;
+            queue.set_away(Some("gone".to_owned()));
+            queue.expire()
+        };
+        let (expired, waited) = tokio::join!(expired, emit);
+        assert!(waited.is_ok());
+        assert_eq!(expired, None);
+        let cause = PublishError::TimedOut { waited: TIMEOUT, reason: "gone".to_owned() };
+        // The second message is not settled yet, so only what is known is reported.
+        assert_eq!(queue.lock().unreported, Some(FlushError { failed: 1, cause }));
+        assert_eq!(queue.expire(), Some(start + TIMEOUT + TIMEOUT));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn nobody_waits_for_a_writer_that_has_ended() {
+        let told = Arc::new(Mutex::new(Vec::new()));
+        let note = Arc::clone(&told);
+        let on_error: OnError =
+            Box::new(move |cause, count| note.lock().unwrap().push((cause.clone(), count)));
+        let queue = Queue::new(Bounds { max_bytes: 100_000, timeout: TIMEOUT }, Some(on_error));
+        push(&queue).unwrap();
+        take(&queue).await;
+        push(&queue).unwrap();
+        let (flushed, ()) = tokio::join!(queue.flush(), async { queue.abandon() });
+        assert_eq!(flushed, Err(FlushError { failed: 2, cause: PublishError::Abandoned }));
+        assert_eq!(*told.lock().unwrap(), [(PublishError::Abandoned, 2)]);
+        assert_eq!(push(&queue), Err(Refusal::Closed));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn what_a_burst_took_is_given_back() {
+        let queue = queue(1_000_000);
+        queue.push(Verb::Publish, "c", &[b'x'; 900_000]).unwrap();
+        let chunk = poll_fn(|context| queue.poll_take(context)).await.unwrap();
+        queue.recycle(chunk.bytes);
+        assert_eq!(queue.lock().spare.capacity(), 0);
+        queue.recycle(Vec::with_capacity(CHUNK));
+        push(&queue).unwrap();
+        assert!(queue.lock().chunks[0].bytes.capacity() >= CHUNK);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_closed_queue_is_emptied_first() {
+        let queue = queue(100_000);
+        push(&queue).unwrap();
+        queue.close();
+        assert!(poll_fn(|context| queue.poll_filled(context)).await);
+        assert_eq!(take(&queue).await, 1);
+        assert!(poll_fn(|context| queue.poll_take(context)).await.is_none());
+        assert!(!poll_fn(|context| queue.poll_filled(context)).await);
+    }
+}
