@@ -1,7 +1,7 @@
 //! The server that benchmarks drive. Environment: `PORT` (0 picks one), `WORKERS` (threads of the runtime, default 1).
 //!
-//! On `/`: `echo`(x) emits `echo`(x) back, `ack`(x) acknowledges with x, `join`(room) joins and acknowledges,
-//! `bcast`(room, x) emits `bcast`(x) to the room, the sender included.
+//! On `/`: `echo`(x) emits `echo`(x) back, `ack`(x) acknowledges with x, `join`(room) and `leave`(room) do that and
+//! acknowledge, `bcast`(room, x) emits `bcast`(x) to the room, the sender included.
 
 #![allow(clippy::print_stdout, reason = "whoever starts it waits for the line")]
 
@@ -27,6 +27,10 @@ async fn serve(port: usize) -> std::io::Result<()> {
         .on("ack", async |Args(x): Args<Value>| Reply(x))
         .on("join", async |socket: Socket, Args(room): Args<String>| {
             socket.join(room);
+            Reply(())
+        })
+        .on("leave", async |socket: Socket, Args(room): Args<String>| {
+            socket.leave(room);
             Reply(())
         })
         .on("bcast", async |io: Server, Args((room, x)): Args<(String, Value)>| {

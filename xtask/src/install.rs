@@ -31,6 +31,13 @@ pub(crate) const CHROMIUM: Tool = Tool {
     debian: "chromium",
     elsewhere: "chromium (Fedora, Arch), google-chrome (Homebrew)",
 };
+pub(crate) const REDIS_BENCHMARK: Tool = Tool {
+    programs: &["redis-benchmark"],
+    debian: "redis-tools",
+    elsewhere: "redis (Fedora, Arch, Homebrew)",
+};
+pub(crate) const VALGRIND: Tool =
+    Tool { programs: &["valgrind"], debian: "valgrind", elsewhere: "valgrind (Fedora, Arch)" };
 const PYTHON: Tool = Tool { programs: &["python3"], debian: "python3", elsewhere: "python3" };
 
 /// Fails with the name of the package to install unless Node and npm are there and recent enough.
@@ -88,6 +95,30 @@ pub(crate) fn tool(tool: &Tool) -> Result<PathBuf> {
         None => by_hand(),
     })?;
     find(tool.programs).ok_or_else(by_hand)
+}
+
+/// Finds jemalloc as a library to be loaded before others; installs it if we are allowed to.
+pub(crate) fn jemalloc() -> Result<PathBuf> {
+    const NAME: &str = "libjemalloc.so.2";
+    let find = || {
+        let libraries = ["/usr/lib", "/usr/lib64", "/usr/local/lib"].map(PathBuf::from);
+        // Debian has a directory for each architecture.
+        let nested = fs::read_dir("/usr/lib").into_iter().flatten().flatten().map(|entry| entry.path());
+        libraries.into_iter().chain(nested).map(|directory| directory.join(NAME)).find(|path| path.is_file())
+    };
+    let by_hand = || {
+        Error::new(format!(
+            "`{NAME}` was not found: install the package libjemalloc2 (Debian, Ubuntu) or jemalloc (Fedora, Arch)"
+        ))
+    };
+    if let Some(path) = find() {
+        return Ok(path);
+    }
+    apt_install("libjemalloc2").map_err(|cause| match cause {
+        Some(cause) => Error::while_doing(by_hand(), cause),
+        None => by_hand(),
+    })?;
+    find().ok_or_else(by_hand)
 }
 
 /// Makes sure that a crate can link OpenSSL.

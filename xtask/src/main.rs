@@ -56,9 +56,7 @@ fn main() -> ExitCode {
         Task::Demo(options) => demo::demo(&options),
         Task::Test(options) => test::test(options),
         Task::Interop(options) => interop::interop(&options),
-        Task::Bench(args) => {
-            bench::main(&args).map(|()| true).map_err(|error| workspace::Error::new(error.to_string()))
-        }
+        Task::Bench(args) => bench::main(&args).map_err(|error| workspace::Error::new(error.to_string())),
         Task::Fuzz(options) => fuzz::fuzz(&options),
         Task::Tidy => tidy_and_purity(),
         Task::Ci => test::test(test::Options { quick: false }),

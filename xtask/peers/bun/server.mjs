@@ -16,6 +16,10 @@ io.on("connection", (socket) => {
     socket.join(room);
     done();
   });
+  socket.on("leave", (room, done) => {
+    socket.leave(room);
+    done();
+  });
   socket.on("bcast", (room, x) => io.to(room).emit("bcast", x));
 });
 

@@ -25,6 +25,12 @@ async def join(sid, room):
 
 
 @sio.event
+async def leave(sid, room):
+    await sio.leave_room(sid, room)
+    return []
+
+
+@sio.event
 async def bcast(sid, room, x):
     await sio.emit("bcast", x, room=room)
 

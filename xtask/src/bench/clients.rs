@@ -7,6 +7,7 @@ use std::{
     io::{self, ErrorKind, Read, Write},
     net::{Ipv4Addr, SocketAddr, SocketAddrV4},
     ops::Range,
+    thread,
     time::{Duration, Instant},
 };
 
@@ -31,6 +32,8 @@ pub(crate) enum Waiting {
     Sleep,
     /// Asks again and again: the server never pays for a wake-up, as if the clients were on other machines.
     Spin,
+    /// Looks only after so long, so that much has come together and the generator needs little of a core.
+    Nap(Duration),
 }
 
 /// All connections of one workload.
@@ -42,6 +45,8 @@ pub(crate) struct Clients {
     server: SocketAddr,
     /// Source addresses used in turn, so that closed connections do not use up the ports of one.
     spread_sources: bool,
+    /// The receive buffer asked of the kernel for connections to be opened.
+    receive_buffer: Option<usize>,
     opened: usize,
     waiting: Waiting,
     /// Time spent in calls that found nothing to do.
@@ -80,6 +85,7 @@ impl Clients {
             scratch: vec![0; READ_SIZE],
             server,
             spread_sources: false,
+            receive_buffer: None,
             opened: 0,
             waiting,
             idle: Duration::ZERO,
@@ -89,6 +95,28 @@ impl Clients {
     /// Connects from many loopback addresses.
     pub(crate) fn spread_sources(&mut self) {
         self.spread_sources = true;
+    }
+
+    /// Asks the kernel for a receive buffer of this size for connections opened from now on.
+    pub(crate) fn limit_receiving(&mut self, bytes: Option<usize>) {
+        self.receive_buffer = bytes;
+    }
+
+    /// Connects to another server from now on.
+    pub(crate) fn aim(&mut self, server: SocketAddr) {
+        self.server = server;
+    }
+
+    /// Never reads from these connections again.
+    ///
+    /// # Errors
+    ///
+    /// If the kernel refuses.
+    pub(crate) fn mute(&mut self, range: Range<usize>) -> io::Result<()> {
+        for connection in self.connections[range].iter_mut().flatten() {
+            self.poll.registry().deregister(&mut connection.stream)?;
+        }
+        Ok(())
     }
 
     /// Time spent so far without anything to do, when waiting by spinning.
@@ -224,6 +252,9 @@ impl Clients {
             let source = Ipv4Addr::new(127, 0, 0, 2 + u8::try_from(self.opened % 250).unwrap_or(0));
             socket.bind(&SocketAddrV4::new(source, 0).into())?;
         }
+        if let Some(bytes) = self.receive_buffer {
+            socket.set_recv_buffer_size(bytes)?;
+        }
         self.opened += 1;
         match socket.connect(&self.server.into()) {
             Ok(()) => {}
@@ -253,6 +284,10 @@ impl Clients {
         let timeout = match self.waiting {
             Waiting::Sleep => STALLED_AFTER,
             Waiting::Spin => Duration::ZERO,
+            Waiting::Nap(time) => {
+                thread::sleep(time);
+                STALLED_AFTER
+            }
         };
         let start = Instant::now();
         let mut asked = start;

@@ -4,6 +4,9 @@
 //! on only counts bytes: what came in, divided by the length of a request, is how many prebuilt replies go
 //! out, in one write. No frame is parsed, nothing is unmasked, no JSON is read. What remains is the price of
 //! the kernel's sockets, which no server on this machine can beat with one system call a read and a write.
+//!
+//! With `REDIS_URL` it also takes what Redis pushes, by the same rote: so many bytes are so many messages for
+//! the room.
 
 use std::{
     collections::HashMap,
@@ -21,6 +24,7 @@ use mio::{
 use super::wire::{self, BINARY, CLOSE, Header, TEXT};
 
 const LISTENER: Token = Token(usize::MAX - 1);
+const REDIS: Token = Token(usize::MAX - 2);
 
 /// One read, and at least one batch of replies.
 const BUFFER: usize = 256 * 1024;
@@ -33,9 +37,27 @@ const BUFFER: usize = 256 * 1024;
 pub(crate) fn main() -> Result<(), Box<dyn Error>> {
     let port = std::env::var("PORT").unwrap_or_else(|_| "3000".to_owned()).parse()?;
     let listener = TcpListener::bind(SocketAddr::from((Ipv4Addr::LOCALHOST, port)))?;
+    let redis = std::env::var("REDIS_URL").ok().map(|url| subscribe(&url)).transpose()?;
     println!("listening on {}", listener.local_addr()?);
-    serve(listener)?;
+    serve(listener, redis)?;
     Ok(())
+}
+
+/// Asks for the messages of all rooms, as adapters do.
+fn subscribe(url: &str) -> io::Result<TcpStream> {
+    let mut stream = std::net::TcpStream::connect(url.trim_start_matches("redis://"))?;
+    stream.write_all(b"*2\r\n$10\r\nPSUBSCRIBE\r\n$13\r\nsocket.io#/#*\r\n")?;
+    let mut answer = Vec::new();
+    let mut scratch = [0; 256];
+    while !answer.ends_with(b":1\r\n") {
+        let length = stream.read(&mut scratch)?;
+        if length == 0 {
+            return Err(ErrorKind::UnexpectedEof.into());
+        }
+        answer.extend(&scratch[..length]);
+    }
+    stream.set_nonblocking(true)?;
+    Ok(TcpStream::from_std(stream))
 }
 
 /// Serves until the process ends.
@@ -43,9 +65,13 @@ pub(crate) fn main() -> Result<(), Box<dyn Error>> {
 /// # Errors
 ///
 /// If the kernel refuses to poll or to accept.
-pub(crate) fn serve(mut listener: TcpListener) -> io::Result<()> {
+pub(crate) fn serve(mut listener: TcpListener, mut redis: Option<TcpStream>) -> io::Result<()> {
     let mut poll = Poll::new()?;
     poll.registry().register(&mut listener, LISTENER, Interest::READABLE)?;
+    if let Some(stream) = &mut redis {
+        poll.registry().register(stream, REDIS, Interest::READABLE)?;
+    }
+    let mut relay = redis.map(Relay::new);
     let mut events = Events::with_capacity(1024);
     let mut floor = Floor { scratch: vec![0; BUFFER], ..Floor::default() };
     loop {
@@ -54,10 +80,15 @@ pub(crate) fn serve(mut listener: TcpListener) -> io::Result<()> {
             _ => {}
         }
         for event in &events {
-            if event.token() == LISTENER {
-                floor.accept(&listener, &poll)?;
-            } else {
-                floor.handle(event.token().0);
+            match event.token() {
+                LISTENER => floor.accept(&listener, &poll)?,
+                REDIS => {
+                    let pushes = relay.as_mut().map_or(Ok(0), |relay| relay.take(&mut floor.scratch))?;
+                    if let Some(routine) = floor.routine_of_a_room() {
+                        floor.broadcast(&routine, pushes);
+                    }
+                }
+                Token(index) => floor.handle(index),
             }
         }
     }
@@ -97,7 +128,44 @@ struct Routine {
     room: Option<String>,
 }
 
+/// The connection to Redis.
+struct Relay {
+    stream: TcpStream,
+    /// The length of a push, which the first one tells: it comes alone.
+    push: Option<usize>,
+    surplus: usize,
+}
+
+impl Relay {
+    fn new(stream: TcpStream) -> Self {
+        Self { stream, push: None, surplus: 0 }
+    }
+
+    /// Reads all there is and says how many pushes it was.
+    fn take(&mut self, scratch: &mut [u8]) -> io::Result<usize> {
+        let mut total = self.surplus;
+        loop {
+            match self.stream.read(scratch) {
+                Ok(0) => return Err(ErrorKind::UnexpectedEof.into()),
+                Ok(length) => total += length,
+                Err(error) if error.kind() == ErrorKind::WouldBlock => break,
+                Err(error) => return Err(error),
+            }
+        }
+        if total == 0 {
+            return Ok(0);
+        }
+        let push = *self.push.get_or_insert(total);
+        self.surplus = total % push;
+        Ok(total / push)
+    }
+}
+
 impl Floor {
+    fn routine_of_a_room(&self) -> Option<Rc<Routine>> {
+        self.learned.values().find(|routine| routine.room.is_some()).map(Rc::clone)
+    }
+
     fn accept(&mut self, listener: &TcpListener, poll: &Poll) -> io::Result<()> {
         loop {
             let mut stream = match listener.accept() {
@@ -182,6 +250,11 @@ impl Floor {
             let Some(Some(connection)) = self.connections.get_mut(index) else { return Ok(()) };
             let State::Opening(opening) = &mut connection.state else { return Ok(()) };
             let (inbox, polls) = opening.as_mut();
+            if inbox.is_empty() {
+                // An idle connection holds no buffer here either.
+                *inbox = Vec::new();
+                return Ok(());
+            }
             if inbox.first().is_some_and(u8::is_ascii_uppercase) {
                 let Some(reply) = answer_request(inbox, polls) else { return Ok(()) };
                 connection.pending_or_write(&reply)?;
@@ -354,7 +427,7 @@ mod tests {
     use super::*;
     use crate::bench::{
         clients::Waiting,
-        load::{self, Broadcast, Exchange, Kind, Opening},
+        load::{self, Broadcast, Exchange, Kind, Opening, Pace},
         meter::Timing,
         server::Server,
     };
@@ -362,11 +435,14 @@ mod tests {
     fn floor() -> Server {
         let listener = TcpListener::bind(SocketAddr::from((Ipv4Addr::LOCALHOST, 0))).unwrap();
         let address = listener.local_addr().unwrap();
-        thread::spawn(move || serve(listener));
+        thread::spawn(move || serve(listener, None));
         Server::running_at(address)
     }
 
-    const TIMING: Timing = Timing { warm_up: Duration::from_millis(5), window: Duration::from_millis(20) };
+    fn pace(waiting: Waiting) -> Pace {
+        let timing = Timing { warm_up: Duration::from_millis(5), window: Duration::from_millis(20) };
+        Pace { timing, waiting }
+    }
 
     #[test]
     fn every_kind_of_exchange_is_answered() {
@@ -374,7 +450,7 @@ mod tests {
         for kind in [Kind::EchoText, Kind::EchoBinary, Kind::Ack] {
             for (depth, size) in [(1, 64), (16, 1024), (2, 70_000)] {
                 let plan = Exchange { connections: 3, depth, size, kind };
-                let result = load::exchange(&plan, &server, TIMING, Waiting::Sleep).unwrap();
+                let result = load::exchange(&plan, &server, pace(Waiting::Sleep)).unwrap();
                 assert!(result.usage.count > 0, "{plan:?}");
                 assert_eq!(result.p50.is_some(), depth == 1);
             }
@@ -385,17 +461,43 @@ mod tests {
     fn every_member_gets_every_message() {
         let server = floor();
         for (rooms, window) in [(1, 1), (1, 4), (3, 16)] {
-            let plan = Broadcast { rooms, members: 7, window, size: 64 };
-            let result = load::broadcast(&plan, &server, TIMING, Waiting::Spin).unwrap();
+            let plan = Broadcast { rooms, members: 7, silent: 0, window, size: 64 };
+            let (result, _) = load::broadcast(&plan, &server, pace(Waiting::Spin)).unwrap();
             assert!(result.usage.count > 7, "{plan:?}");
         }
+    }
+
+    #[test]
+    fn members_that_do_not_read_hold_up_nobody() {
+        let server = floor();
+        let plan = Broadcast { rooms: 2, members: 7, silent: 2, window: 4, size: 1024 };
+        let nap = Waiting::Nap(Duration::from_millis(1));
+        let (result, _) = load::broadcast(&plan, &server, pace(nap)).unwrap();
+        assert!(result.usage.count > 10);
+    }
+
+    #[test]
+    fn pushes_are_counted_wherever_a_read_cuts_them() {
+        let listener = std::net::TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
+        let stream = std::net::TcpStream::connect(listener.local_addr().unwrap()).unwrap();
+        stream.set_nonblocking(true).unwrap();
+        let (mut redis, _) = listener.accept().unwrap();
+        let mut relay = Relay::new(TcpStream::from_std(stream));
+        let mut scratch = [0; 64];
+        let mut pushes = Vec::new();
+        for bytes in [10, 30, 4, 16] {
+            redis.write_all(&vec![b'x'; bytes]).unwrap();
+            // The loopback device delivers before the write returns.
+            pushes.push(relay.take(&mut scratch).unwrap());
+        }
+        assert_eq!(pushes, [1, 3, 0, 2]);
     }
 
     #[test]
     fn clients_come_and_go_both_ways() {
         let server = floor();
         for opening in [Opening::WebSocket, Opening::PollingThenUpgrade] {
-            let result = load::connects(opening, 4, &server, TIMING, Waiting::Sleep).unwrap();
+            let result = load::connects(opening, 4, &server, pace(Waiting::Sleep)).unwrap();
             assert!(result.usage.count > 0, "{opening:?}");
         }
     }

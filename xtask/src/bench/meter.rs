@@ -7,6 +7,7 @@ use std::{
 
 use super::{
     clients::{Clients, Waiting},
+    load::Pace,
     process::{CpuTime, Process, machine_busy},
 };
 
@@ -36,6 +37,8 @@ pub(crate) struct Usage {
     pub(crate) server: CpuTime,
     /// The share of the window in which the generator had something to do.
     pub(crate) generator: f64,
+    /// The share of the window for which Redis had a core, where there is one.
+    pub(crate) beside: f64,
     /// CPU time that went to other programs or to a hypervisor.
     pub(crate) others: Duration,
 }
@@ -71,6 +74,7 @@ impl Usage {
 #[derive(Debug)]
 pub(crate) struct Meter<'a> {
     server: &'a Process,
+    beside: Option<&'a Process>,
     generator: Process,
     waiting: Waiting,
     timing: Timing,
@@ -83,14 +87,23 @@ struct Snapshot {
     at: Instant,
     count: u64,
     server: CpuTime,
+    beside: CpuTime,
     generator: CpuTime,
     machine: Duration,
     idle: Duration,
 }
 
 impl<'a> Meter<'a> {
-    pub(crate) fn new(server: &'a Process, timing: Timing, waiting: Waiting) -> Self {
-        Self { server, generator: Process::this(), waiting, timing, begin: Instant::now(), snapshot: None }
+    pub(crate) fn new(server: &'a Process, pace: Pace) -> Self {
+        let Pace { timing, waiting } = pace;
+        let generator = Process::this();
+        Self { server, beside: None, generator, waiting, timing, begin: Instant::now(), snapshot: None }
+    }
+
+    /// Takes into account that another program has a part in it.
+    pub(crate) fn beside(mut self, process: &'a Process) -> Self {
+        self.beside = Some(process);
+        self
     }
 
     /// Tells the phase after a turn of the loop, given the counters so far.
@@ -113,9 +126,10 @@ impl<'a> Meter<'a> {
         let end = self.snapshot(count, idle)?;
         let elapsed = end.at - start.at;
         let server = end.server.since(&start.server);
+        let beside = end.beside.since(&start.beside);
         let generator = end.generator.since(&start.generator);
         let busy = match self.waiting {
-            Waiting::Sleep => generator.total,
+            Waiting::Sleep | Waiting::Nap(_) => generator.total,
             Waiting::Spin => elapsed.saturating_sub(end.idle - start.idle),
         };
         Ok(Phase::End(Usage {
@@ -123,14 +137,17 @@ impl<'a> Meter<'a> {
             count: end.count - start.count,
             server,
             generator: busy.as_secs_f64() / elapsed.as_secs_f64(),
-            others: (end.machine - start.machine).saturating_sub(server.total + generator.total),
+            beside: beside.total.as_secs_f64() / elapsed.as_secs_f64(),
+            others: (end.machine - start.machine)
+                .saturating_sub(server.total + generator.total + beside.total),
         }))
     }
 
     fn snapshot(&self, count: u64, idle: Duration) -> io::Result<Snapshot> {
         let server = self.server.cpu_time()?;
+        let beside = self.beside.map_or(Ok(CpuTime::default()), Process::cpu_time)?;
         let generator = self.generator.cpu_time()?;
-        Ok(Snapshot { at: Instant::now(), count, server, generator, machine: machine_busy()?, idle })
+        Ok(Snapshot { at: Instant::now(), count, server, beside, generator, machine: machine_busy()?, idle })
     }
 }
 

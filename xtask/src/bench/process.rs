@@ -61,9 +61,19 @@ impl Process {
         Ok(Self { ids })
     }
 
+    /// Takes one process alone.
+    pub(crate) fn with_id(id: u32) -> Self {
+        Self { ids: vec![id] }
+    }
+
     /// Takes this process.
     pub(crate) fn this() -> Self {
-        Self { ids: vec![std::process::id()] }
+        Self::with_id(std::process::id())
+    }
+
+    /// Takes two servers as one.
+    pub(crate) fn of_both(one: &Self, other: &Self) -> Self {
+        Self { ids: [&one.ids[..], &other.ids].concat() }
     }
 
     /// The CPU time of all threads that are alive.

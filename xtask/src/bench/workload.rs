@@ -1,79 +1,72 @@
-//! Which workloads there are, under which names, and which figures each gives.
+//! The workloads: their names, who takes part, and which figures each gives. Which ones run is up to `plan`.
 
-use std::{error::Error, time::Duration};
+use std::{error::Error, path::Path, time::Duration};
 
 use super::{
     clients::Waiting,
-    load::{self, Broadcast, Exchange, Kind, Opening, Throughput},
-    meter::Timing,
-    server::Server,
+    load::{self, Broadcast, Exchange, Kind, Membership, Opening, Pace, Throughput},
+    peers::{Peer, Role},
+    redis::Redis,
+    results::{Better, Figure, LOAD, NOISE},
+    server::{LOAD_CORE, Launch, SERVER_CORE, Server},
 };
 
 /// One row of the plan.
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum Workload {
-    IdleWebSockets { connections: usize },
-    IdlePolls { connections: usize },
-    Connects { opening: Opening, slots: usize },
+    IdleWebSockets {
+        connections: usize,
+    },
+    IdlePolls {
+        connections: usize,
+    },
+    Connects {
+        opening: Opening,
+        slots: usize,
+    },
     Exchange(Exchange),
     Broadcast(Broadcast),
+    Membership(Membership),
+    /// Broadcast by a server with so many threads and as many cores, under a load that needs little of them.
+    Workers {
+        workers: usize,
+    },
+    /// Redis publishes, one node delivers.
+    FanIn(Broadcast),
+    /// One node broadcasts, the other delivers.
+    TwoNodes {
+        plan: Broadcast,
+        dialect: Dialect,
+    },
+    Emitter,
 }
 
-/// Which way a figure is good.
+/// How nodes talk through Redis.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub(crate) enum Better {
-    Higher,
-    Lower,
-    /// Says something of the measurement, not of the server.
-    Neither,
+pub(crate) enum Dialect {
+    Classic,
+    Sharded,
 }
 
-/// One number of one run.
+/// What is needed to run a workload once.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Figure {
-    pub(crate) name: &'static str,
-    pub(crate) better: Better,
-    pub(crate) value: f64,
+pub(crate) struct Stage<'a> {
+    pub(crate) command: &'a [String],
+    /// Threads or processes a server may use.
+    pub(crate) workers: usize,
+    /// Takes what the servers write to their standard error.
+    pub(crate) log: &'a Path,
+    pub(crate) pace: Pace,
 }
+
+/// The generator looks so seldom while a server has both cores. In that time a server on one core sends a small
+/// part of what `WORKERS_WINDOW` lets it send, so it is not held up.
+const NAP: Duration = Duration::from_millis(4);
+const WORKERS_ROOMS: usize = 8;
+const WORKERS_MEMBERS: usize = 64;
+const WORKERS_WINDOW: usize = 64;
 
 impl Workload {
-    /// All workloads, or a short choice of them.
-    pub(crate) fn plan(quick: bool) -> Vec<Self> {
-        let exchange = |kind, depth, size| Self::Exchange(Exchange { connections: 64, depth, size, kind });
-        let broadcast =
-            |rooms, members, window| Self::Broadcast(Broadcast { rooms, members, window, size: 64 });
-        if quick {
-            return vec![
-                Self::IdleWebSockets { connections: 2_000 },
-                Self::IdlePolls { connections: 500 },
-                Self::Connects { opening: Opening::WebSocket, slots: 64 },
-                exchange(Kind::EchoText, 1, 64),
-                exchange(Kind::EchoText, 16, 64),
-                exchange(Kind::EchoBinary, 16, 64),
-                exchange(Kind::Ack, 1, 64),
-                broadcast(1, 1_000, 1),
-                broadcast(1, 1_000, 4),
-            ];
-        }
-        let mut plan = vec![
-            Self::IdleWebSockets { connections: 15_000 },
-            Self::IdlePolls { connections: 5_000 },
-            Self::Connects { opening: Opening::WebSocket, slots: 64 },
-            Self::Connects { opening: Opening::PollingThenUpgrade, slots: 64 },
-        ];
-        for kind in [Kind::EchoText, Kind::EchoBinary] {
-            for size in [64, 1024] {
-                plan.extend([1, 16].map(|depth| exchange(kind, depth, size)));
-            }
-        }
-        plan.extend([1, 16].map(|depth| exchange(Kind::Ack, depth, 64)));
-        for members in [1_000, 10_000] {
-            plan.extend([1, 4, 16].map(|window| broadcast(1, members, window)));
-        }
-        plan.push(broadcast(100, 100, 1));
-        plan
-    }
-
     /// A name for the command line and for file names.
     pub(crate) fn name(&self) -> String {
         match self {
@@ -89,12 +82,20 @@ impl Workload {
                 };
                 format!("{kind}-{size}-d{depth}")
             }
-            Self::Broadcast(Broadcast { rooms: 1, members, window, .. }) => {
+            Self::Broadcast(Broadcast { rooms: 1, silent: 0, members, window, .. }) => {
                 format!("broadcast-{members}-w{window}")
             }
-            Self::Broadcast(Broadcast { rooms, members, window, .. }) => {
+            Self::Broadcast(Broadcast { silent: 0, rooms, members, window, .. }) => {
                 format!("rooms-{rooms}x{members}-w{window}")
             }
+            Self::Broadcast(Broadcast { members, window, .. }) => format!("silent-{members}-w{window}"),
+            Self::Membership(Membership { members, .. }) => format!("join-leave-{members}"),
+            Self::Workers { workers } => format!("workers-{workers}"),
+            Self::FanIn(Broadcast { members, window, .. }) => format!("fan-in-{members}-w{window}"),
+            Self::TwoNodes { plan: Broadcast { members, window, .. }, dialect } => {
+                format!("two-nodes-{}-{members}-w{window}", dialect.name())
+            }
+            Self::Emitter => "emitter".to_owned(),
         }
     }
 
@@ -112,29 +113,69 @@ impl Workload {
                     Opening::WebSocket => "WebSocket directly",
                     Opening::PollingThenUpgrade => "polling, then upgrade",
                 };
-                format!("connect, join / and leave: {how}, {slots} at a time")
+                format!("Connect, join / and leave: {how}, {slots} at a time")
             }
             Self::Exchange(Exchange { connections, depth, size, kind }) => {
                 let kind = match kind {
-                    Kind::EchoText => "echo of text",
-                    Kind::EchoBinary => "echo of binary",
-                    Kind::Ack => "acknowledgement of text",
+                    Kind::EchoText => "Echo of text",
+                    Kind::EchoBinary => "Echo of binary",
+                    Kind::Ack => "Acknowledgement of text",
                 };
                 format!("{kind}, {size} B, {connections} connections, {depth} in flight on each")
             }
-            Self::Broadcast(Broadcast { rooms: 1, members, window, size }) => {
-                format!("broadcast of {size} B to {members} members, {window} in flight")
+            Self::Broadcast(Broadcast { rooms: 1, silent: 0, members, window, size }) => {
+                format!("Broadcast of {size} B to {members} members, {window} in flight")
             }
-            Self::Broadcast(Broadcast { rooms, members, window, size }) => {
-                format!("broadcast of {size} B in {rooms} rooms of {members}, {window} in flight in each")
+            Self::Broadcast(Broadcast { silent: 0, rooms, members, window, size }) => {
+                format!("Broadcast of {size} B in {rooms} rooms of {members}, {window} in flight in each")
             }
+            Self::Broadcast(Broadcast { members, silent, window, size, .. }) => format!(
+                "Broadcast of {size} B to {members} members, {silent} of which do not read, {window} in flight"
+            ),
+            Self::Membership(Membership { members, movers, depth }) => format!(
+                "{movers} clients join and leave a room of {members}, {depth} requests in flight on each"
+            ),
+            Self::Workers { workers } => format!(
+                "Broadcast in {WORKERS_ROOMS} rooms of {WORKERS_MEMBERS}, {workers} worker thread{}",
+                if *workers == 1 { "" } else { "s" }
+            ),
+            Self::FanIn(Broadcast { members, window, size, .. }) => {
+                format!("Redis publishes {size} B to {members} sockets on one node, {window} in flight")
+            }
+            Self::TwoNodes { plan: Broadcast { members, window, size, .. }, dialect } => format!(
+                "{size} B emitted on one node, delivered by another to {members} ({}), {window} in flight",
+                dialect.name()
+            ),
+            Self::Emitter => "Emitting 64 B to a room from outside, through Redis".to_owned(),
         }
     }
 
-    /// How often to measure, of so many rounds: memory hardly moves from one to the next.
-    pub(crate) fn rounds(&self, asked: usize) -> usize {
+    pub(crate) fn role(&self) -> Role {
         match self {
-            Self::IdleWebSockets { .. } | Self::IdlePolls { .. } => asked.min(2),
+            Self::FanIn(_) | Self::TwoNodes { .. } => Role::Cluster,
+            Self::Emitter => Role::Emit,
+            _ => Role::Serve,
+        }
+    }
+
+    /// Whether this peer takes part.
+    pub(crate) fn measures(&self, peer: Peer) -> bool {
+        let takes_part = match self {
+            Self::IdleWebSockets { .. } | Self::IdlePolls { .. } => true,
+            // The floor keeps no rooms that one could leave, passes nothing on and has one thread.
+            Self::Membership(_) | Self::TwoNodes { .. } => peer != Peer::Floor,
+            // Node has processes instead, which share no rooms; the others use one core whatever they get.
+            Self::Workers { .. } => matches!(peer, Peer::SioServer | Peer::Socketioxide),
+            _ => true,
+        };
+        let only_memory = matches!(self, Self::IdleWebSockets { .. } | Self::IdlePolls { .. });
+        takes_part && peer.plays(self.role()) && (only_memory || !peer.has_jemalloc())
+    }
+
+    /// How often to measure, of so many rounds: memory hardly moves from one to the next.
+    pub(crate) fn rounds(&self, asked: usize, quick: bool) -> usize {
+        match self {
+            Self::IdleWebSockets { .. } | Self::IdlePolls { .. } => asked.min(if quick { 1 } else { 2 }),
             _ => asked,
         }
     }
@@ -144,71 +185,137 @@ impl Workload {
     /// # Errors
     ///
     /// If the server does not do what the contract says.
-    pub(crate) fn run(
-        &self,
-        server: &Server,
-        timing: Timing,
-        waiting: Waiting,
-    ) -> Result<Vec<Figure>, Box<dyn Error>> {
+    pub(crate) fn run(&self, stage: &Stage<'_>) -> Result<Vec<Figure>, Box<dyn Error>> {
+        let pace = stage.pace;
         match self {
             Self::IdleWebSockets { connections } => {
-                let memory = load::idle_websockets(*connections, server)?;
+                let memory = load::idle_websockets(*connections, &stage.serve()?)?;
                 Ok(vec![
-                    lower("B idle", memory.idle),
-                    lower("B after 64 kB", memory.after_large),
-                    lower("B after churn", memory.after_churn),
+                    main(lower("B idle", memory.idle)),
+                    main(lower("B after 64 kB", memory.after_large)),
+                    main(lower("B after churn", memory.after_churn)),
                     neither("base kB", memory.base as f64 / 1024.0),
                 ])
             }
             Self::IdlePolls { connections } => {
-                let (base, each) = load::idle_polls(*connections, server)?;
-                Ok(vec![lower("B idle", each), neither("base kB", base as f64 / 1024.0)])
+                let (base, each) = load::idle_polls(*connections, &stage.serve()?)?;
+                Ok(vec![main(lower("B idle", each)), neither("base kB", base as f64 / 1024.0)])
             }
             Self::Connects { opening, slots } => {
-                Ok(rates("connects/s", &load::connects(*opening, *slots, server, timing, waiting)?))
+                let result = load::connects(*opening, *slots, &stage.serve()?, pace)?;
+                Ok(rates("connects/s", &result))
             }
-            Self::Exchange(plan) => Ok(rates("messages/s", &load::exchange(plan, server, timing, waiting)?)),
+            Self::Exchange(plan) => Ok(rates("messages/s", &load::exchange(plan, &stage.serve()?, pace)?)),
             Self::Broadcast(plan) => {
-                Ok(rates("deliveries/s", &load::broadcast(plan, server, timing, waiting)?))
+                let (result, grown) = load::broadcast(plan, &stage.serve()?, pace)?;
+                let mut figures = rates("deliveries/s", &result);
+                if plan.silent > 0 {
+                    figures.push(lower("grown kB", grown.max(0) as f64 / 1024.0));
+                }
+                Ok(figures)
+            }
+            Self::Membership(plan) => {
+                Ok(rates("requests/s", &load::membership(plan, &stage.serve()?, pace)?))
+            }
+            Self::Workers { workers } => stage.run_workers(*workers),
+            Self::FanIn(plan) => {
+                let redis = stage.redis(SERVER_CORE)?;
+                let server = stage.node(&redis, Dialect::Classic, stage.log)?;
+                Ok(rates("deliveries/s", &load::fan_in(plan, &server, &redis, pace)?))
+            }
+            Self::TwoNodes { plan, dialect } => {
+                let redis = stage.redis(SERVER_CORE)?;
+                let here = stage.node(&redis, *dialect, stage.log)?;
+                let there = stage.node(&redis, *dialect, &stage.log.with_extension("2.log"))?;
+                let result = load::across_nodes(plan, [&here, &there], &redis, pace)?;
+                Ok(rates("deliveries/s", &result))
+            }
+            Self::Emitter => {
+                let mut redis = stage.redis(LOAD_CORE)?;
+                let mut launch = stage.launch(SERVER_CORE, stage.log);
+                launch.environment.extend(redis.environment());
+                let mut program = launch.run()?;
+                program.discard_output();
+                Ok(rates("messages/s", &load::emitter(&mut program, &mut redis, pace)?))
             }
         }
+    }
+}
+
+impl Dialect {
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            Self::Classic => "classic",
+            Self::Sharded => "sharded",
+        }
+    }
+}
+
+impl Stage<'_> {
+    fn launch<'a>(&'a self, cores: &'static str, log: &'a Path) -> Launch<'a> {
+        let environment = vec![("WORKERS", self.workers.to_string())];
+        Launch { command: self.command, environment, cores, log }
+    }
+
+    fn serve(&self) -> Result<Server, Box<dyn Error>> {
+        self.launch(SERVER_CORE, self.log).serve()
+    }
+
+    fn redis(&self, cores: &'static str) -> Result<Redis, Box<dyn Error>> {
+        Redis::start(cores, &self.log.with_extension("redis.log"))
+    }
+
+    /// All that serves shares one core, Redis too: it waits while a node works, and has little to do.
+    fn node(&self, redis: &Redis, dialect: Dialect, log: &Path) -> Result<Server, Box<dyn Error>> {
+        let mut launch = self.launch(SERVER_CORE, log);
+        launch.environment.extend(redis.environment());
+        launch.environment.push(("DIALECT", dialect.name().to_owned()));
+        launch.serve()
+    }
+
+    fn run_workers(&self, workers: usize) -> Result<Vec<Figure>, Box<dyn Error>> {
+        let plan = Broadcast {
+            rooms: WORKERS_ROOMS,
+            members: WORKERS_MEMBERS,
+            silent: 0,
+            window: WORKERS_WINDOW,
+            size: 64,
+        };
+        let cores = if workers == 1 { SERVER_CORE } else { "0,1" };
+        let mut launch = self.launch(cores, self.log);
+        launch.environment = vec![("WORKERS", workers.to_string())];
+        let pace = Pace { waiting: Waiting::Nap(NAP), ..self.pace };
+        let (result, _) = load::broadcast(&plan, &launch.serve()?, pace)?;
+        Ok(rates("deliveries/s", &result))
     }
 }
 
 fn rates(unit: &'static str, result: &Throughput) -> Vec<Figure> {
     let microseconds = |time: Duration| time.as_nanos() as f64 / 1000.0;
     let mut figures = vec![
-        Figure { name: unit, better: Better::Higher, value: result.usage.rate() },
-        lower("CPU ns each", result.usage.server_each()),
+        Figure { name: unit, better: Better::Higher, main: true, value: result.usage.rate() },
+        main(lower("CPU ns each", result.usage.server_each())),
         lower("user ns", result.usage.user_each()),
     ];
     figures.extend(result.p50.map(|time| lower("p50 us", microseconds(time))));
     figures.extend(result.p99.map(|time| lower("p99 us", microseconds(time))));
     figures.push(neither("server %", result.usage.server_busy() * 100.0));
-    figures.push(neither("load %", result.usage.generator * 100.0));
-    figures.push(neither("noise %", result.usage.disturbed() * 100.0));
+    if result.usage.beside > 0.0 {
+        figures.push(neither("redis %", result.usage.beside * 100.0));
+    }
+    figures.push(neither(LOAD, result.usage.generator * 100.0));
+    figures.push(neither(NOISE, result.usage.disturbed() * 100.0));
     figures
 }
 
 fn lower(name: &'static str, value: f64) -> Figure {
-    Figure { name, better: Better::Lower, value }
+    Figure { name, better: Better::Lower, main: false, value }
 }
 
 fn neither(name: &'static str, value: f64) -> Figure {
-    Figure { name, better: Better::Neither, value }
+    Figure { name, better: Better::Neither, main: false, value }
 }
 
-#[cfg(test)]
-mod tests {
-    use std::collections::HashSet;
-
-    use super::*;
-
-    #[test]
-    fn names_are_unique() {
-        for quick in [false, true] {
-            let names: Vec<String> = Workload::plan(quick).iter().map(Workload::name).collect();
-            assert_eq!(names.iter().collect::<HashSet<_>>().len(), names.len(), "{names:?}");
-        }
-    }
+fn main(figure: Figure) -> Figure {
+    Figure { main: true, ..figure }
 }

@@ -1,7 +1,7 @@
 //! The socketioxide peer of `cargo xtask bench`: on axum with `TCP_NODELAY`, everything else at its default.
 //!
-//! Contract of every server under test: environment `PORT` and `WORKERS`; on `/` the events echo, ack, join
-//! and bcast; prints `listening on 127.0.0.1:PORT` once it accepts connections.
+//! Contract of every server under test: environment `PORT` and `WORKERS`; on `/` the events echo, ack, join,
+//! leave and bcast; prints `listening on 127.0.0.1:PORT` once it accepts connections.
 
 use std::{error::Error, time::Duration};
 
@@ -36,7 +36,7 @@ async fn serve(port: u16) -> Result<(), Box<dyn Error>> {
     Ok(())
 }
 
-/// Registers the four events. `rmpv::Value` is what its documentation asks for where a payload of any kind,
+/// Registers the events. `rmpv::Value` is what its documentation asks for where a payload of any kind,
 /// binary included, is to be passed on.
 async fn on_connect(socket: SocketRef) {
     socket.on("echo", async |socket: SocketRef, Data::<Value>(x)| {
@@ -47,6 +47,10 @@ async fn on_connect(socket: SocketRef) {
     });
     socket.on("join", async |socket: SocketRef, Data::<String>(room), ack: AckSender| {
         socket.join(room);
+        report(ack.send(&()));
+    });
+    socket.on("leave", async |socket: SocketRef, Data::<String>(room), ack: AckSender| {
+        socket.leave(room);
         report(ack.send(&()));
     });
     socket.on("bcast", async |socket: SocketRef, Data::<(String, Value)>((room, x))| {
