@@ -340,6 +340,34 @@ fn a_map_that_looks_like_a_placeholder_is_not_sent_beside_binary_values() {
 }
 
 #[test]
+fn finished_json_cannot_bring_a_placeholder_along_either() {
+    for text in [
+        r#"{"_placeholder":true,"num":5}"#,
+        r#"[1,{"num":0, "_placeholder" :true}]"#,
+        r#"{"\u005fplaceholder":true,"num":0}"#,
+    ] {
+        let raw = serde_json::value::RawValue::from_string(text.to_owned()).unwrap();
+        let (data, attachments) = event(&raw).unwrap();
+        assert_eq!((data, attachments.len()), (format!(r#"["e",{text}]"#), 0));
+        assert_eq!(event(&(&raw, blob("x"))), Err(EncodeError::PlaceholderKey), "{text}");
+    }
+    for text in [r#"{"a":"_placeholder"}"#, r#"["_placeholder","\u005fplaceholder",{"placeholder":1}]"#] {
+        let raw = serde_json::value::RawValue::from_string(text.to_owned()).unwrap();
+        assert!(event(&(&raw, blob("x"))).is_ok(), "{text}");
+    }
+}
+
+#[test]
+fn any_number_of_maps_that_look_like_placeholders_is_written_in_one_pass() {
+    let one = Value::Object(vec![("_placeholder".to_owned(), true.into()), ("num".to_owned(), 0.into())]);
+    // What takes a moment in one pass takes minutes if everything behind is moved for each of them.
+    let many = Value::Array(vec![one; 300_000]);
+    let (data, attachments) = event(&many).unwrap();
+    assert_eq!(data, format!(r#"["e",{}]"#, serde_json::to_string(&many).unwrap()));
+    assert!(attachments.is_empty());
+}
+
+#[test]
 fn arguments_deserialise_by_position() {
     let packet = Packet::event("/", None, r#"["e", 1 , "two",[3.0],null]"#, vec![]);
     let args = packet.args();

@@ -203,7 +203,10 @@ impl ServerBuilder {
         self
     }
 
-    /// Which pages of other origins may connect. Default: no CORS headers.
+    /// Which pages of other origins may read the answers to their requests. Default: no CORS headers, so none.
+    ///
+    /// This is for polling in browsers only. It keeps nobody from opening a WebSocket, which browsers let any page do:
+    /// check the `Origin` in [`allow_request`](Self::allow_request) for that. Node: `cors`.
     #[must_use]
     pub fn cors(mut self, cors: Cors) -> Self {
         self.config.cors = Some(cors);

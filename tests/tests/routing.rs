@@ -77,6 +77,12 @@ async fn a_session_is_bound_to_its_transport_and_revision() {
     let sid = open["sid"].as_str().unwrap();
     let bad = r#"{"code":3,"message":"Bad request"}"#;
     assert_refused(&http.get(&format!("{HANDSHAKE}&sid={sid}")).await, 400, bad);
+    // Nor can it be read or written as if it were a polling session.
+    assert_refused(&http.get(&format!("/socket.io/?EIO=4&transport=websocket&sid={sid}")).await, 400, bad);
+    let post = http.post(&format!("/socket.io/?EIO=4&transport=websocket&sid={sid}"), b"40").await;
+    assert_refused(&post, 400, bad);
+    ws.send("40").await;
+    assert!(ws.recv().await.starts_with("40{"), "the session is as it was");
     let mut polling = Polling::open(address).await;
     let sid = &polling.sid;
     assert_refused(&http.get(&format!("/socket.io/?EIO=3&transport=polling&sid={sid}")).await, 400, bad);

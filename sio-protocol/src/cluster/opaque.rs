@@ -48,7 +48,7 @@ impl<'a> Opaque<'a> {
         let mut cursor = Cursor::new(text, 0);
         cursor.skip().ok()?;
         let first = cursor.slice(0, cursor.at());
-        let binary = !args.attachments().is_empty() && find_placeholder(first);
+        let binary = !args.attachments().is_empty() && find_placeholder(first).is_some();
         let attachments = if binary { args.attachments().to_vec() } else { Vec::new() };
         Some(Self::new(first, attachments))
     }

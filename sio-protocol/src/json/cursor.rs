@@ -233,8 +233,29 @@ impl<'a> Cursor<'a> {
 }
 
 /// Says whether `text` holds a placeholder in the one form in which packets carry them.
-pub(crate) fn find_placeholder(text: &str) -> bool {
-    text.contains(PLACEHOLDER)
+pub(crate) fn find_placeholder(text: &str) -> Option<usize> {
+    text.find(PLACEHOLDER)
+}
+
+/// Says whether some object in `text`, which is JSON, has the key `key`, however it is spelled.
+pub(crate) fn has_key(text: &str, key: &str) -> bool {
+    // Nearly always this is all there is to look at.
+    if !text.contains(key) && !text.contains('\\') {
+        return false;
+    }
+    let mut cursor = Cursor::new(text, 0);
+    while let Some(byte) = cursor.peek() {
+        if byte != b'"' {
+            cursor.eat(byte);
+            continue;
+        }
+        match cursor.string() {
+            Ok(string) if string == key && cursor.peek() == Some(b':') => return true,
+            Ok(_) => {}
+            Err(_) => return false,
+        }
+    }
+    false
 }
 
 /// Finds the placeholders in `text`, each with its offset and its number. A string cannot hold one: it would

@@ -10,7 +10,7 @@ mod scan;
 mod validate;
 mod write;
 
-pub(crate) use cursor::{Cursor, Syntax, find_placeholder, placeholders};
+pub(crate) use cursor::{Cursor, Syntax, find_placeholder, has_key, placeholders};
 pub(crate) use number::{Numeric, write_f32, write_f64, write_i64, write_i128, write_u64, write_u128};
 pub(crate) use scan::find_special;
 pub(crate) use validate::{Shape, Verdict, repair_surrogates, validate};

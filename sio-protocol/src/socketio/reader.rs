@@ -176,7 +176,7 @@ impl<'de> Deserializer<'de> for &mut Reader<'de> {
         let start = self.cursor.at();
         self.cursor.skip()?;
         let text = self.cursor.slice(start, self.cursor.at());
-        if !self.attachments.is_empty() && find_placeholder(text) {
+        if !self.attachments.is_empty() && find_placeholder(text).is_some() {
             return Err(ArgsError::custom("raw JSON text cannot hold binary values"));
         }
         visitor.visit_map(RawText(Some(text)))

@@ -69,7 +69,8 @@ pub(crate) fn route(server: &Shared, parts: &Parts, is_upgrade: bool) -> Result<
             }
             return Ok(Route::Upgrade { connection, base64: query.b64 });
         }
-        if connection.transport() != transport {
+        // A WebSocket session has no requests of its own: only an upgrade may name it.
+        if transport != Transport::Polling || connection.transport() != transport {
             return Err(Refusal::BadRequest);
         }
         return Ok(Route::Poll(connection));

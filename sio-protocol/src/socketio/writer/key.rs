@@ -5,7 +5,6 @@ use std::fmt::Display;
 use serde::ser::{Impossible, Serialize, Serializer};
 
 use super::{Done, EncodeError, Writer};
-use crate::json::Sink;
 
 macro_rules! refuse {
     ($($method:ident($($name:ident: $kind:ty),*) -> $result:ty, $what:literal;)*) => {$(
@@ -66,7 +65,7 @@ impl Serializer for Key<'_, '_> {
 
     fn serialize_str(self, value: &str) -> Done {
         if self.verbatim {
-            self.writer.out.text(value);
+            self.writer.finished(value);
         } else {
             self.writer.key(value);
         }
@@ -97,7 +96,8 @@ impl Serializer for Key<'_, '_> {
     }
 
     fn collect_str<T: Display + ?Sized>(self, value: &T) -> Done {
-        self.writer.collect_str(value)
+        self.writer.key(&value.to_string());
+        Ok(())
     }
 
     refuse! {

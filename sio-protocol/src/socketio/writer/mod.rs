@@ -19,8 +19,8 @@ use self::arguments::Arguments;
 use self::key::Key;
 use super::reader::RAW_VALUE;
 use crate::json::{
-    Sink, write_escaped, write_f32, write_f64, write_i64, write_i128, write_placeholder, write_string,
-    write_u64, write_u128,
+    Sink, find_placeholder, has_key, write_escaped, write_f32, write_f64, write_i64, write_i128,
+    write_placeholder, write_string, write_u64, write_u128,
 };
 
 /// Appends the data of an event, `["name",arg,..]`, to `out`, and its binary values to `attachments`.
@@ -158,15 +158,19 @@ fn write(
     body: impl FnOnce(&mut Writer<'_>) -> Result<(), EncodeError>,
 ) -> Result<(), EncodeError> {
     let before = (out.len(), attachments.len());
-    let mut writer = Writer { out: &mut *out, attachments: &mut *attachments, placeholder_keys: Vec::new() };
+    let mut writer = Writer {
+        out: &mut *out,
+        attachments: &mut *attachments,
+        placeholder_keys: Vec::new(),
+        finished_placeholder_key: false,
+    };
     let mut result = body(&mut writer);
     let marked = std::mem::take(&mut writer.placeholder_keys);
+    let has_key = !marked.is_empty() || writer.finished_placeholder_key;
     if attachments.is_empty() {
         // Without binary values nothing can be confused, and the text is as JavaScript writes it.
-        for at in marked.into_iter().rev() {
-            out.remove(at);
-        }
-    } else if result.is_ok() && !marked.is_empty() && keys == PlaceholderKeys::Refused {
+        remove_all(out, &marked);
+    } else if result.is_ok() && has_key && keys == PlaceholderKeys::Refused {
         result = Err(EncodeError::PlaceholderKey);
     }
     if result.is_err() {
@@ -176,15 +180,44 @@ fn write(
     result
 }
 
+/// Removes the bytes at these offsets, which ascend, in one pass: a client may send as many as it likes, and have them
+/// sent back.
+fn remove_all(out: &mut Vec<u8>, offsets: &[usize]) {
+    let Some(&first) = offsets.first() else { return };
+    let mut kept = first;
+    for (index, &at) in offsets.iter().enumerate() {
+        let end = offsets.get(index + 1).copied().unwrap_or(out.len());
+        out.copy_within(at + 1..end, kept);
+        kept += end - at - 1;
+    }
+    out.truncate(kept);
+}
+
 /// Where one value goes.
 struct Writer<'a> {
     out: &'a mut Vec<u8>,
     attachments: &'a mut Vec<Bytes>,
     /// Where maps have a key that makes them look like placeholders: each has a space before it. Hardly ever any.
     placeholder_keys: Vec<usize>,
+    /// Finished JSON of the user's has such a key, perhaps in another spelling.
+    finished_placeholder_key: bool,
 }
 
 impl Writer<'_> {
+    /// Writes text that is JSON already.
+    fn finished(&mut self, text: &str) {
+        let mut rest = text;
+        while let Some(at) = find_placeholder(rest) {
+            let (before, after) = rest.split_at(at + 1);
+            self.out.extend_from_slice(before.as_bytes());
+            self.placeholder_keys.push(self.out.len());
+            self.out.push(b' ');
+            rest = after;
+        }
+        self.out.extend_from_slice(rest.as_bytes());
+        self.finished_placeholder_key |= has_key(text, "_placeholder");
+    }
+
     /// Opens an object with one entry, `{"variant":`, which is how serde writes an enum with content.
     fn open_variant(&mut self, variant: &str) {
         self.out.push(b'{');
