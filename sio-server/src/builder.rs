@@ -133,6 +133,9 @@ impl ServerBuilder {
     /// How many bytes may wait for a client that does not read, before it is disconnected as
     /// [`SlowClient`](crate::DisconnectReason::SlowClient). Default 16 MiB; Node has no such limit. It is the worst
     /// case of queued memory per connection; a packet sent to many clients is held once, and counted for each.
+    ///
+    /// A handler may emit more than this at once: over plain TCP what waits is offered to the kernel first. Over TLS and
+    /// to polling clients nothing leaves before the handler is done, so there it bounds what one handler emits, too.
     #[must_use]
     pub fn max_queued_bytes(mut self, bytes: usize) -> Self {
         self.config.max_queued_bytes = bytes;

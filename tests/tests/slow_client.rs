@@ -30,6 +30,28 @@ async fn a_client_that_does_not_read_is_disconnected_and_the_others_miss_nothing
 }
 
 #[tokio::test]
+async fn a_handler_that_emits_more_than_the_bound_does_not_end_a_client_that_reads() {
+    const COUNT: usize = 1000;
+    // Nothing is written before the handler is done; the kernel takes the 500 kB at once, the queue may hold 20.
+    let io = Server::builder().max_queued_bytes(20_000).build();
+    io.sockets()
+        .on("one", async |socket: Socket| (0..COUNT).for_each(|n| socket.emit("n", &(n, &"x".repeat(500)))))
+        .on("all", async |io: Server| (0..COUNT).for_each(|n| io.emit("n", &(n, &"x".repeat(500)))));
+    let address = serve(&io).await;
+    let (mut asking, _) = Client::connected(address).await;
+    let (mut listening, _) = Client::connected(address).await;
+    for event in ["one", "all"] {
+        asking.send(&format!("2[\"{event}\"]")).await;
+        for n in 0..COUNT {
+            assert!(asking.recv().await.starts_with(&format!("2[\"n\",{n},")), "{event} {n}");
+        }
+    }
+    for n in 0..COUNT {
+        assert!(listening.recv().await.starts_with(&format!("2[\"n\",{n},")), "{n}");
+    }
+}
+
+#[tokio::test]
 async fn an_emit_to_a_full_queue_says_so() {
     let io = Server::builder().max_queued_bytes(2_000_000).build();
     let (sockets, mut connected) = log();

@@ -108,8 +108,8 @@ impl Flusher {
     }
 
     fn submit(&self, connection: Arc<Connection>) {
-        // Emits of one burst come from one thread and belong together: the shard is picked by thread, the
-        // splitting of large bursts is left to `share`.
+        // The emits of a burst belong together, so that one wake-up serves them all; what turns out large is shared by
+        // whoever finds it.
         self.shards[0].add([connection]);
     }
 
@@ -122,7 +122,8 @@ impl Flusher {
         let part = dirty.len().div_ceil(parts);
         for _ in 1..parts {
             let at = dirty.len().saturating_sub(part);
-            let index = self.next.fetch_add(1, Ordering::Relaxed) % parts;
+            // Not to the first, which is where a burst that nobody has shared yet waits.
+            let index = 1 + self.next.fetch_add(1, Ordering::Relaxed) % (parts - 1);
             self.shards[index].add(dirty.drain(at..));
         }
     }
@@ -172,6 +173,12 @@ async fn run(flusher: Weak<Flusher>, index: usize) {
         .await;
         if !more {
             return;
+        }
+        if index == 0
+            && batch.len() > INLINE_MAX
+            && let Some(flusher) = flusher.upgrade()
+        {
+            flusher.share(&mut batch);
         }
         while !batch.is_empty() {
             for connection in batch.drain(batch.len().saturating_sub(FLUSH_CHUNK)..) {

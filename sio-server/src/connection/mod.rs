@@ -311,7 +311,9 @@ impl Connection {
             let pushed = {
                 let mut outbox = self.outbox.locked();
                 match outbox.channel {
-                    Channel::WebSocket => outbox.push_frame(frame, self.server.config.max_queued_bytes),
+                    Channel::WebSocket => {
+                        outbox.push_frame(frame, self.revision, self.server.config.max_queued_bytes)
+                    }
                     Channel::Closing | Channel::Closed => Pushed::Closed,
                     Channel::Polling => {
                         drop(outbox);
@@ -339,7 +341,8 @@ impl Connection {
 
     /// Queues raw WebSocket frames: the open packet, a pong.
     pub(crate) fn send_frame(self: &Arc<Self>, frame: &[u8]) {
-        let pushed = self.outbox.locked().push_frame(frame, self.server.config.max_queued_bytes);
+        let pushed =
+            self.outbox.locked().push_frame(frame, self.revision, self.server.config.max_queued_bytes);
         // A client that floods pings and reads nothing ends here like any slow client.
         let _ = self.pushed(pushed);
     }

@@ -151,8 +151,7 @@ impl Outbox {
             item => item,
         };
         let len = item.cost(revision);
-        // A single packet larger than the bound still goes to a client that has nothing else waiting.
-        if self.bytes + len > limit && !self.is_empty() {
+        if !self.has_room(len, revision, limit) {
             return Pushed::Overflow;
         }
         self.bytes += len;
@@ -172,11 +171,11 @@ impl Outbox {
     }
 
     /// Appends a finished frame for this client alone; only for the WebSocket channel.
-    pub(crate) fn push_frame(&mut self, frame: &[u8], limit: usize) -> Pushed {
+    pub(crate) fn push_frame(&mut self, frame: &[u8], revision: Revision, limit: usize) -> Pushed {
         if self.channel != Channel::WebSocket {
             return Pushed::Closed;
         }
-        if self.bytes + frame.len() > limit && !self.is_empty() {
+        if !self.has_room(frame.len(), revision, limit) {
             return Pushed::Overflow;
         }
         self.bytes += frame.len();
@@ -195,6 +194,33 @@ impl Outbox {
             }
         }
         self.touch()
+    }
+
+    /// Whether `len` more bytes may wait. A single packet larger than the bound still goes to a client that has nothing
+    /// else waiting.
+    ///
+    /// The bound is for clients that do not read, not for handlers that emit much before anything is written: what
+    /// waits is offered to the kernel first.
+    fn has_room(&mut self, len: usize, revision: Revision, limit: usize) -> bool {
+        let fits = |queue: &Self| queue.bytes + len <= limit || queue.is_empty();
+        if fits(self) {
+            return true;
+        }
+        let stream = self.tcp.clone().filter(|_| self.channel == Channel::WebSocket && !self.blocked);
+        let Some(tcp) = stream else { return false };
+        match self.write_to(revision, |slices| tcp.write(slices)) {
+            Ok(true) => {}
+            Ok(false) => {
+                self.blocked = true;
+                // Whoever flushes next leaves a blocked queue alone: its task has to learn of it here.
+                if let Some(waker) = &self.waker {
+                    waker.wake_by_ref();
+                }
+            }
+            // The driver meets the same error when it reads.
+            Err(_) => self.clear(),
+        }
+        fits(self)
     }
 
     fn enqueue(&mut self, item: Item) {
@@ -451,8 +477,8 @@ mod tests {
     fn filled() -> Outbox {
         let mut outbox = Outbox::new(Channel::WebSocket, false);
         assert_eq!(outbox.push(shared("one"), Revision::V4, 1000), Pushed::Dirty);
-        assert_eq!(outbox.push_frame(b"\x81\x03abc", 1000), Pushed::Queued);
-        assert_eq!(outbox.push_frame(b"\x81\x03def", 1000), Pushed::Queued);
+        assert_eq!(outbox.push_frame(b"\x81\x03abc", Revision::V4, 1000), Pushed::Queued);
+        assert_eq!(outbox.push_frame(b"\x81\x03def", Revision::V4, 1000), Pushed::Queued);
         assert_eq!(outbox.push(Item::Engine(PacketKind::Ping), Revision::V4, 1000), Pushed::Queued);
         assert_eq!(outbox.push(shared("two"), Revision::V4, 1000), Pushed::Queued);
         outbox
@@ -478,9 +504,9 @@ mod tests {
     #[test]
     fn the_byte_bound_refuses_what_does_not_fit() {
         let mut outbox = Outbox::new(Channel::WebSocket, false);
-        assert_eq!(outbox.push_frame(&[0; 90], 100), Pushed::Dirty);
-        assert_eq!(outbox.push_frame(&[0; 11], 100), Pushed::Overflow);
-        assert_eq!(outbox.push_frame(&[0; 10], 100), Pushed::Queued);
+        assert_eq!(outbox.push_frame(&[0; 90], Revision::V4, 100), Pushed::Dirty);
+        assert_eq!(outbox.push_frame(&[0; 11], Revision::V4, 100), Pushed::Overflow);
+        assert_eq!(outbox.push_frame(&[0; 10], Revision::V4, 100), Pushed::Queued);
         assert_eq!(outbox.push(shared("x"), Revision::V4, 100), Pushed::Overflow);
     }
 
@@ -504,7 +530,7 @@ mod tests {
     #[test]
     fn one_large_packet_passes_an_empty_queue() {
         let mut outbox = Outbox::new(Channel::WebSocket, false);
-        assert_eq!(outbox.push_frame(&[0; 500], 100), Pushed::Dirty);
+        assert_eq!(outbox.push_frame(&[0; 500], Revision::V4, 100), Pushed::Dirty);
     }
 
     #[test]
