@@ -246,6 +246,9 @@ async fn fetched_sockets_show_what_is_known_and_can_be_acted_on() {
     assert_eq!(remote.rooms(), [sockets[0].id().to_string(), "a".to_owned()]);
     assert_eq!(remote.data::<serde_json::Value>().unwrap(), json!({"name": "Ada"}));
     assert_eq!(remote.handshake()["query"]["transport"], "websocket");
+    let keys: Vec<&str> = remote.handshake().as_object().unwrap().keys().map(String::as_str).collect();
+    let of_node = ["headers", "time", "address", "xdomain", "secure", "issued", "url", "query", "auth"];
+    assert_eq!(keys, of_node, "in the order in which Node prints them");
     assert_eq!(remote.handshake()["headers"]["host"], "test");
     assert_eq!(remote.handshake()["auth"], json!({}));
     remote.emit("direct", &1);
