@@ -98,6 +98,12 @@ pub use websocket::PerMessageDeflate;
 #[derive(Debug)]
 pub struct Readme;
 
+/// So does that of the crate's.
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+#[derive(Debug)]
+pub struct CrateReadme;
+
 #[cfg(fuzzing)]
 pub mod fuzzing {
     //! What the fuzz targets may reach. Not part of the API.
