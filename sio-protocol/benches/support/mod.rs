@@ -8,7 +8,7 @@ use std::process::exit;
 use criterion::{Criterion, Throughput};
 
 /// Something small that is done again and again. It checks what comes out, so that it cannot be fast by failing.
-pub struct Case {
+pub(crate) struct Case {
     name: &'static str,
     /// What it works on, for a rate beside the time.
     bytes: u64,
@@ -18,13 +18,13 @@ pub struct Case {
 }
 
 impl Case {
-    pub fn new(name: &'static str, bytes: usize, times: u32, turn: impl FnMut() + 'static) -> Self {
+    pub(crate) fn new(name: &'static str, bytes: usize, times: u32, turn: impl FnMut() + 'static) -> Self {
         Self { name, bytes: bytes as u64, times, turn: Box::new(turn) }
     }
 }
 
 /// Does what the command line asks for.
-pub fn main(cases: Vec<Case>) {
+pub(crate) fn main(cases: Vec<Case>) {
     let words: Vec<String> = std::env::args().skip(1).collect();
     match words.iter().map(String::as_str).collect::<Vec<_>>()[..] {
         ["names"] => cases.iter().for_each(|case| println!("{} {}", case.times, case.name)),

@@ -65,7 +65,8 @@ pub(crate) enum Pushed {
     Dirty,
     /// The connection is closed.
     Closed,
-    /// The byte bound is exceeded: the caller has to close the connection.
+    /// The byte bound is exceeded: the caller has to close the connection. Nothing is accepted any more, or a smaller
+    /// packet would arrive behind the gap.
     Overflow,
 }
 
@@ -86,6 +87,8 @@ pub(crate) struct Outbox {
     /// The client asked for binary as base64 when it opened the WebSocket. (A polling payload is made from the
     /// packets themselves and knows for itself.)
     base64: bool,
+    /// The bound was exceeded: the connection is about to be ended.
+    overflowed: bool,
     /// Somebody will flush: further pushes need not ask for it.
     pub(crate) dirty: bool,
     /// The kernel's buffer is full: the connection's own task goes on when it drains.
@@ -107,6 +110,7 @@ impl Outbox {
             bytes: 0,
             channel,
             base64,
+            overflowed: false,
             dirty: false,
             blocked: false,
             waker: None,
@@ -141,7 +145,7 @@ impl Outbox {
 
     /// Queues `item` unless the connection is closed or `limit` bytes would be exceeded.
     pub(crate) fn push(&mut self, item: Item, revision: Revision, limit: usize) -> Pushed {
-        if matches!(self.channel, Channel::Closing | Channel::Closed) {
+        if matches!(self.channel, Channel::Closing | Channel::Closed) || self.overflowed {
             return Pushed::Closed;
         }
         let item = match item {
@@ -172,7 +176,7 @@ impl Outbox {
 
     /// Appends a finished frame for this client alone; only for the WebSocket channel.
     pub(crate) fn push_frame(&mut self, frame: &[u8], revision: Revision, limit: usize) -> Pushed {
-        if self.channel != Channel::WebSocket {
+        if self.channel != Channel::WebSocket || self.overflowed {
             return Pushed::Closed;
         }
         if !self.has_room(frame.len(), revision, limit) {
@@ -206,21 +210,22 @@ impl Outbox {
         if fits(self) {
             return true;
         }
-        let stream = self.tcp.clone().filter(|_| self.channel == Channel::WebSocket && !self.blocked);
-        let Some(tcp) = stream else { return false };
-        match self.write_to(revision, |slices| tcp.write(slices)) {
-            Ok(true) => {}
-            Ok(false) => {
-                self.blocked = true;
-                // Whoever flushes next leaves a blocked queue alone: its task has to learn of it here.
-                if let Some(waker) = &self.waker {
-                    waker.wake_by_ref();
+        if let Some(tcp) = self.tcp.clone().filter(|_| self.channel == Channel::WebSocket && !self.blocked) {
+            match self.write_to(revision, |slices| tcp.write(slices)) {
+                Ok(true) => {}
+                Ok(false) => {
+                    self.blocked = true;
+                    // Whoever flushes next leaves a blocked queue alone: its task has to learn of it here.
+                    if let Some(waker) = &self.waker {
+                        waker.wake_by_ref();
+                    }
                 }
+                // The driver meets the same error when it reads.
+                Err(_) => self.clear(),
             }
-            // The driver meets the same error when it reads.
-            Err(_) => self.clear(),
         }
-        fits(self)
+        self.overflowed = !fits(self);
+        !self.overflowed
     }
 
     fn enqueue(&mut self, item: Item) {
@@ -502,12 +507,19 @@ mod tests {
     }
 
     #[test]
-    fn the_byte_bound_refuses_what_does_not_fit() {
+    fn the_byte_bound_refuses_what_does_not_fit_and_everything_after_it() {
         let mut outbox = Outbox::new(Channel::WebSocket, false);
         assert_eq!(outbox.push_frame(&[0; 90], Revision::V4, 100), Pushed::Dirty);
-        assert_eq!(outbox.push_frame(&[0; 11], Revision::V4, 100), Pushed::Overflow);
         assert_eq!(outbox.push_frame(&[0; 10], Revision::V4, 100), Pushed::Queued);
-        assert_eq!(outbox.push(shared("x"), Revision::V4, 100), Pushed::Overflow);
+        assert_eq!(outbox.push_frame(&[0; 1], Revision::V4, 100), Pushed::Overflow);
+        assert_eq!(collect(&mut outbox, 0).len(), 100, "what was before it still goes out");
+        assert_eq!(outbox.push_frame(&[0; 1], Revision::V4, 100), Pushed::Closed);
+        assert_eq!(outbox.push(shared("x"), Revision::V4, 100), Pushed::Closed);
+        assert_eq!(outbox.push_engine(PacketKind::Ping, Revision::V4), Pushed::Closed);
+        let mut polled = Outbox::new(Channel::Polling, false);
+        assert_eq!(polled.push(shared("x"), Revision::V4, 300), Pushed::Dirty);
+        assert_eq!(polled.push(shared(&"x".repeat(300)), Revision::V4, 300), Pushed::Overflow);
+        assert_eq!(polled.push(shared("x"), Revision::V4, 1000), Pushed::Closed);
     }
 
     #[test]
