@@ -1,5 +1,6 @@
 //! Under construction.
 
+#[allow(dead_code)] // used by what is built on it
 mod link;
 
 pub use link::{

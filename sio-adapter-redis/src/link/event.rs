@@ -20,7 +20,7 @@ pub enum RedisEvent {
 
     /// A connection ended, or was given up. It is tried again until it stands.
     Lost {
-        /// Which of the two.
+        /// Which one.
         connection: RedisConnection,
         /// The server it led to, as `host:port`.
         server: String,
@@ -71,7 +71,7 @@ pub enum RedisEvent {
 
     /// An attempt to connect failed.
     RetryFailed {
-        /// Which of the two.
+        /// Which one.
         connection: RedisConnection,
         /// How many attempts in a row failed, this one included.
         attempt: u32,
@@ -96,10 +96,12 @@ pub enum RedisEvent {
     },
 }
 
-/// One of the two kinds of connections that a link has: one of each, in a Redis Cluster one of each per master.
+/// The kinds of connections of a link: one publisher and one subscriber, in a Redis Cluster one of each per master.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum RedisConnection {
+    /// The one that asks a cluster for its masters, only while it asks.
+    Discovery,
     /// The one that publishes and asks.
     Publisher,
     /// The one that is subscribed.
@@ -109,6 +111,7 @@ pub enum RedisConnection {
 impl fmt::Display for RedisConnection {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
+            Self::Discovery => "discovery",
             Self::Publisher => "publisher",
             Self::Subscriber => "subscriber",
         })
@@ -139,6 +142,9 @@ pub enum LostReason {
     /// Something came that is not Redis's protocol.
     Protocol(String),
 
+    /// Redis no longer lets us do what has to be done.
+    Refused(String),
+
     /// A command was not answered in time: the connection is dead although nobody closed it, or Redis hangs.
     Unanswered {
         /// How long was waited.
@@ -154,6 +160,7 @@ impl fmt::Display for LostReason {
             Self::Overrun => f.write_str("closed by Redis with messages waiting (client-output-buffer-limit pubsub)"),
             Self::ProbeLost { after } => write!(f, "the probe did not come back within {after:?}"),
             Self::Protocol(what) => write!(f, "not Redis's protocol: {what}"),
+            Self::Refused(error) => write!(f, "refused by Redis: {error}"),
             Self::Unanswered { after } => write!(f, "no answer within {after:?}"),
         }
     }

@@ -47,6 +47,8 @@ counters! {
     received,
     /// Copies not handed on, because one message matched several subscriptions.
     duplicates,
+    /// Messages on channels whose name is not UTF-8, dropped.
+    unreadable,
     /// Messages skipped because they are larger than what may be held.
     oversized,
     /// Times that Redis cut off the subscriber because messages came faster than they were handled.
