@@ -84,10 +84,30 @@ impl RedisTarget {
         match self {
             Self::Client(client) => Ok(client.client_config()),
             Self::Config(config) => Ok(Config::clone(config)),
-            // The text of fred's error says what is wrong with the URL and does not repeat it: it may hold a password.
-            Self::Url(url) => Config::from_url(url).map_err(|error| ConnectError::Config(error.details().to_owned())),
+            Self::Url(url) => from_url(url).map_err(ConnectError::Config),
         }
     }
+}
+
+/// Reads a URL. The error never repeats it: it may hold a password.
+fn from_url(url: &str) -> Result<Config, String> {
+    // fred takes any scheme for one server without TLS.
+    let scheme = url.split_once("://").map(|(scheme, _)| scheme).ok_or("it is no URL like redis://host:port")?;
+    let (kind, topology) = scheme.split_once('-').map_or((scheme, None), |(kind, topology)| (kind, Some(topology)));
+    let tls = match kind {
+        "redis" | "valkey" => false,
+        "rediss" | "valkeys" => true,
+        _ => return Err(format!("scheme {scheme}, it has to be redis, rediss, valkey or valkeys")),
+    };
+    if !matches!(topology, None | Some("cluster" | "sentinel")) {
+        return Err(format!("scheme {scheme}, only -cluster and -sentinel may follow"));
+    }
+    let config = Config::from_url(url).map_err(|error| error.details().to_owned())?;
+    // Without the feature fred would connect without TLS, and send the password in the clear.
+    if tls && !config.uses_tls() {
+        return Err("TLS needs the cargo feature `tls` of sio-adapter-redis".to_owned());
+    }
+    Ok(config)
 }
 
 impl fmt::Debug for RedisTarget {

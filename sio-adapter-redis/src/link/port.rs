@@ -5,7 +5,10 @@
 
 use std::{
     collections::{HashSet, VecDeque},
-    sync::{Mutex, MutexGuard, PoisonError},
+    sync::{
+        Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicBool, Ordering},
+    },
 };
 
 use tokio::sync::{Notify, watch};
@@ -25,6 +28,8 @@ pub(super) struct Port {
     confirmed: watch::Sender<u64>,
     /// Whether a connection stands and is proven.
     subscribed: watch::Sender<bool>,
+    /// Whether there is reason to doubt that.
+    suspected: AtomicBool,
 }
 
 #[derive(Default)]
@@ -50,7 +55,7 @@ pub(super) struct Changes {
 impl Port {
     pub(super) fn new() -> Self {
         let wish = Wish { all: true, ..Wish::default() };
-        Self { wish: Mutex::new(wish), wake: Notify::new(), confirmed: watch::Sender::new(0), subscribed: watch::Sender::new(false) }
+        Self { wish: Mutex::new(wish), wake: Notify::new(), confirmed: watch::Sender::new(0), subscribed: watch::Sender::new(false), suspected: AtomicBool::new(false) }
     }
 
     /// Wishes for a topic, or no longer.
@@ -123,7 +128,18 @@ impl Port {
     }
 
     pub(super) fn set_subscribed(&self, subscribed: bool) {
-        self.subscribed.send_replace(subscribed);
+        self.subscribed.send_if_modified(|before| std::mem::replace(before, subscribed) != subscribed);
+    }
+
+    /// Has the subscription probed, because something else to the same server is broken.
+    pub(super) fn suspect(&self) {
+        self.suspected.store(true, Ordering::Relaxed);
+        self.set_subscribed(false);
+        self.wake.notify_one();
+    }
+
+    pub(super) fn take_suspicion(&self) -> bool {
+        self.suspected.swap(false, Ordering::Relaxed)
     }
 
     /// Waits until everything wished for is subscribed and proven.

@@ -84,7 +84,10 @@ impl Publisher {
             self.lane.set_up(false);
             self.settle(wire.out.len());
             match end {
-                Some(reason) => self.life.lost(reason).await,
+                Some(reason) => {
+                    self.port.suspect();
+                    self.life.lost(reason).await;
+                }
                 None => return,
             }
         }

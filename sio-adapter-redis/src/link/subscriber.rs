@@ -48,7 +48,6 @@ impl Subscriber {
             let mut session = Session::new(&self.life, &self.node);
             let prove = async |wire: &mut Wire, server: &Server| session.prove(wire, server).await;
             let Some(mut wire) = self.life.attempt(prove).await else { continue };
-            self.node.port.set_subscribed(true);
             let end = session.serve(&mut wire).await;
             self.node.port.set_subscribed(false);
             match end {
@@ -149,6 +148,11 @@ impl Session {
                 return ended.filter(|_| !self.leaving);
             }
             let waiting = self.is_waiting();
+            if self.port.take_suspicion() {
+                self.send_probe(wire);
+            } else if self.returned {
+                self.port.set_subscribed(true);
+            }
             if !self.leaving && shared.is_closing() {
                 self.leave(wire);
             }
@@ -275,9 +279,9 @@ impl Session {
         match self.asked.refused(&error, &mut wire.out) {
             None => return unexpected(&error),
             Some(Refused::Nothing) => {}
-            Some(Refused::Probe) => self.fatal = Some(("PUBLISH", error)),
+            Some(Refused::Probe) => drop(self.fatal.get_or_insert(("PUBLISH", error))),
             Some(Refused::Topic(topic) | Refused::Elsewhere(topic)) if topic == self.probe => {
-                self.fatal = Some((verb(&topic), error));
+                self.fatal.get_or_insert((verb(&topic), error));
             }
             Some(Refused::Elsewhere(_)) => {}
             Some(Refused::Topic(topic)) => {

@@ -61,6 +61,12 @@ impl Redis {
         self.child.take().unwrap().kill().await.unwrap();
     }
 
+    /// Makes it stand still, with its connections open.
+    pub(super) fn pause(&self) {
+        let pid = self.child.as_ref().and_then(Child::id).unwrap().to_string();
+        assert!(std::process::Command::new("kill").args(["-STOP", &pid]).status().unwrap().success());
+    }
+
     pub(super) fn url(&self) -> String {
         format!("redis://127.0.0.1:{}", self.port)
     }
