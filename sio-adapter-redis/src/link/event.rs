@@ -157,7 +157,9 @@ impl fmt::Display for LostReason {
         match self {
             Self::Closed => f.write_str("closed by Redis"),
             Self::Io(error) => f.write_str(error),
-            Self::Overrun => f.write_str("closed by Redis with messages waiting (client-output-buffer-limit pubsub)"),
+            Self::Overrun => {
+                f.write_str("closed by Redis with messages waiting (client-output-buffer-limit pubsub)")
+            }
             Self::ProbeLost { after } => write!(f, "the probe did not come back within {after:?}"),
             Self::Protocol(what) => write!(f, "not Redis's protocol: {what}"),
             Self::Refused(error) => write!(f, "refused by Redis: {error}"),

@@ -157,9 +157,10 @@ impl Inbox {
         Poll::Ready(Ok(if read == 0 { Filled::End } else { Filled::Bytes }))
     }
 
-    /// Says whether the peer has been sending faster than was read, up to now.
+    /// Says whether the peer has been sending faster than was read, up to now: messages came without a pause, or not
+    /// even the last one is whole.
     pub(super) fn is_behind(&self) -> bool {
-        self.full || self.streak >= BEHIND
+        self.full || self.streak >= BLOCK || !self.current.is_empty() || self.skip > 0
     }
 
     fn drop_empty_block(&mut self) {
@@ -171,7 +172,3 @@ impl Inbox {
 
 /// Bytes read at once: some 400 small messages, and what a socket's buffer has when it is read in time.
 pub(super) const BLOCK: usize = 64 << 10;
-
-/// Bytes that come in one go only when they have been waiting in Redis or in the system's buffers.
-const BEHIND: usize = 1 << 20;
-

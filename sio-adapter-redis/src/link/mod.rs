@@ -64,13 +64,13 @@ mod supervisor;
 mod tests;
 mod wire;
 
+pub(crate) use self::options::LinkOptions;
 pub use self::{
     error::{ConnectError, LinkError, PublishError},
     event::{LostReason, RedisConnection, RedisEvent},
     options::RedisTarget,
     stats::Stats,
 };
-pub(crate) use self::options::LinkOptions;
 use self::{
     life::describe,
     shared::{Phase, Shared},
@@ -135,7 +135,8 @@ impl Link {
         let task = Task { abort: handle.abort_handle(), handle: Mutex::new(Some(handle)) };
         // From here on the tasks end when this is dropped.
         let link = Self { shared, task: Arc::new(task) };
-        let (limit, start_without) = (link.shared.options.connect_timeout, link.shared.options.start_without_redis);
+        let (limit, start_without) =
+            (link.shared.options.connect_timeout, link.shared.options.start_without_redis);
         let mut phase = link.shared.phase.subscribe();
         let decided = phase.wait_for(|phase| match phase {
             Phase::Starting(failure) => failure.is_some() && start_without,

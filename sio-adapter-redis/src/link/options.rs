@@ -92,8 +92,10 @@ impl RedisTarget {
 /// Reads a URL. The error never repeats it: it may hold a password.
 fn from_url(url: &str) -> Result<Config, String> {
     // fred takes any scheme for one server without TLS.
-    let scheme = url.split_once("://").map(|(scheme, _)| scheme).ok_or("it is no URL like redis://host:port")?;
-    let (kind, topology) = scheme.split_once('-').map_or((scheme, None), |(kind, topology)| (kind, Some(topology)));
+    let scheme =
+        url.split_once("://").map(|(scheme, _)| scheme).ok_or("it is no URL like redis://host:port")?;
+    let (kind, topology) =
+        scheme.split_once('-').map_or((scheme, None), |(kind, topology)| (kind, Some(topology)));
     let tls = match kind {
         "redis" | "valkey" => false,
         "rediss" | "valkeys" => true,

@@ -13,11 +13,7 @@ use std::{
 
 use tokio::sync::{Notify, watch};
 
-use super::{
-    Topic,
-    resp::Verb,
-    wire::Outgoing,
-};
+use super::{Topic, resp::Verb, wire::Outgoing};
 
 /// The wish, shared with the handles of the link.
 pub(super) struct Port {
@@ -55,7 +51,13 @@ pub(super) struct Changes {
 impl Port {
     pub(super) fn new() -> Self {
         let wish = Wish { all: true, ..Wish::default() };
-        Self { wish: Mutex::new(wish), wake: Notify::new(), confirmed: watch::Sender::new(0), subscribed: watch::Sender::new(false), suspected: AtomicBool::new(false) }
+        Self {
+            wish: Mutex::new(wish),
+            wake: Notify::new(),
+            confirmed: watch::Sender::new(0),
+            subscribed: watch::Sender::new(false),
+            suspected: AtomicBool::new(false),
+        }
     }
 
     /// Wishes for a topic, or no longer.
@@ -83,13 +85,18 @@ impl Port {
         if all || wish.all {
             wish.touched = HashSet::new();
             wish.all = false;
-            return Some(Changes { touched: Vec::new(), all: Some(wish.topics.clone()), number: wish.changes });
+            return Some(Changes {
+                touched: Vec::new(),
+                all: Some(wish.topics.clone()),
+                number: wish.changes,
+            });
         }
         if wish.touched.is_empty() {
             return None;
         }
         let touched = std::mem::take(&mut wish.touched);
-        let touched = touched.into_iter().map(|topic| (topic.clone(), wish.topics.contains(&topic))).collect();
+        let touched =
+            touched.into_iter().map(|topic| (topic.clone(), wish.topics.contains(&topic))).collect();
         Some(Changes { touched, all: None, number: wish.changes })
     }
 
@@ -243,7 +250,8 @@ impl Asked {
         }
         for topics in of {
             let Some(verb) = topics.first().map(|topic| topic.verb(wanted)) else { continue };
-            let at_once = if self.singly && matches!(topics[0], Topic::Shard(_)) { 1 } else { TOPICS_AT_ONCE };
+            let at_once =
+                if self.singly && matches!(topics[0], Topic::Shard(_)) { 1 } else { TOPICS_AT_ONCE };
             for topics in topics.chunks(at_once) {
                 self.command(verb, topics.iter().cloned().collect(), out);
             }
@@ -450,7 +458,10 @@ mod tests {
         assert_eq!(asked.reached(), Some(3));
         let mut asked = Asked::new(false);
         assert!(apply(&port, &mut asked, true) > 0);
-        assert_eq!((confirm(&mut asked, Verb::Subscribe, "a"), asked.len(), asked.is_waiting()), (Some(3), 1, false));
+        assert_eq!(
+            (confirm(&mut asked, Verb::Subscribe, "a"), asked.len(), asked.is_waiting()),
+            (Some(3), 1, false)
+        );
     }
 
     #[test]
@@ -523,7 +534,12 @@ mod tests {
             asked.may_overlap()
         };
         let pattern = |name: &str| Topic::Pattern(name.into());
-        assert!(!overlap(&[pattern("io#/#*"), pattern("io#/a#*"), channel("io-request#/#"), channel("io-request#/a#")]));
+        assert!(!overlap(&[
+            pattern("io#/#*"),
+            pattern("io#/a#*"),
+            channel("io-request#/#"),
+            channel("io-request#/a#")
+        ]));
         assert!(overlap(&[pattern("io#/a#*"), pattern("io#/z#*"), pattern("io#/a#b#*")]));
         assert!(overlap(&[pattern("io#/a#*"), channel("io#/a#x")]));
         assert!(overlap(&[pattern("io*"), pattern("io?")]));

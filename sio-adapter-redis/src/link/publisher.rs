@@ -102,16 +102,20 @@ impl Publisher {
         let mut heard = Instant::now();
         let mut alarm = pin!(sleep_until(heard + interval));
         // Whoever lost the same Redis is subscribing again just now: what has been waiting goes out when we have done it
-        // ourselves, else it would reach nobody.
+        // ourselves, else it would reach nobody. Not for ever: others may be subscribed although we cannot.
         let port = Arc::clone(&self.port);
         let mut subscribed = pin!(port.subscribed());
         let mut unsubscribed = true;
-        self.resting = Some(heard + limit);
+        self.resting = Some(heard + limit + shared.options.connect_timeout);
         loop {
             let closing = shared.is_closing();
             let idle = self.under_way.is_empty();
             if wire.out.len() < BATCH && self.again.is_empty() {
-                let room = if self.is_resting() { 0 } else { WINDOW.saturating_sub(self.under_way_bytes).min(BATCH) };
+                let room = if self.is_resting() {
+                    0
+                } else {
+                    WINDOW.saturating_sub(self.under_way_bytes).min(BATCH)
+                };
                 self.lane.take(room, &mut questions, &mut messages);
                 self.send(wire, questions.drain(..), messages.drain(..));
             }
@@ -191,7 +195,9 @@ impl Publisher {
         loop {
             let (value, bytes) = match wire.inbox.next().map_err(|what| LostReason::Protocol(what.0))? {
                 Next::Empty => break,
-                Next::TooLarge(size) => return Err(LostReason::Protocol(format!("an answer of {size} bytes"))),
+                Next::TooLarge(size) => {
+                    return Err(LostReason::Protocol(format!("an answer of {size} bytes")));
+                }
                 Next::Frame(Frame::Message { .. } | Frame::Confirmed { .. } | Frame::Other, _) => continue,
                 Next::Frame(value, bytes) => (value, bytes),
             };

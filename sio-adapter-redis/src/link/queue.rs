@@ -63,7 +63,8 @@ impl Entry {
             Space::Sharded => b"*3\r\n$8\r\nSPUBLISH\r\n",
         };
         let large = message.len() >= LARGE;
-        let mut head = Vec::with_capacity(name.len() + channel.len() + if large { 0 } else { message.len() } + 48);
+        let mut head =
+            Vec::with_capacity(name.len() + channel.len() + if large { 0 } else { message.len() } + 48);
         head.extend_from_slice(name);
         self::head(&mut head, b'$', channel.len());
         head.extend_from_slice(channel.as_bytes());
@@ -96,7 +97,10 @@ impl Lane {
     }
 
     /// Asks something.
-    pub(super) fn ask(&self, command: Vec<u8>) -> Result<oneshot::Receiver<Result<Value, LinkError>>, LinkError> {
+    pub(super) fn ask(
+        &self,
+        command: Vec<u8>,
+    ) -> Result<oneshot::Receiver<Result<Value, LinkError>>, LinkError> {
         let mut state = self.lock();
         match &*state {
             State { closed: true, .. } => return Err(LinkError::Closed),
@@ -212,7 +216,10 @@ impl Budget {
     /// Gives `cost` bytes back. Returns how many messages were refused, when the queue is half empty again.
     pub(super) fn give_back(&self, cost: usize) -> Option<u64> {
         let used = self.used.fetch_sub(cost, Ordering::Relaxed) - cost;
-        if used > self.limit / 2 || !self.full.load(Ordering::Relaxed) || !self.full.swap(false, Ordering::Relaxed) {
+        if used > self.limit / 2
+            || !self.full.load(Ordering::Relaxed)
+            || !self.full.swap(false, Ordering::Relaxed)
+        {
             return None;
         }
         Some(self.refused.swap(0, Ordering::Relaxed))

@@ -281,7 +281,9 @@ fn line(bytes: &[u8], at: usize) -> Result<(Range<usize>, usize), Stop> {
     let rest = &bytes[at + 1..];
     match rest.windows(2).take(MAX_LINE).position(|two| two == b"\r\n") {
         Some(length) => Ok((at + 1..at + 1 + length, at + length + 3)),
-        None if rest.len() > MAX_LINE => Err(Stop::Malformed(format!("a line of more than {MAX_LINE} bytes"))),
+        None if rest.len() > MAX_LINE => {
+            Err(Stop::Malformed(format!("a line of more than {MAX_LINE} bytes")))
+        }
         None => Err(Stop::Need(bytes.len() + 1)),
     }
 }
@@ -339,7 +341,9 @@ mod tests {
         assert_eq!(&text[error], "NOPERM no");
         let Frame::Value(hello) = whole("%2\r\n$2\r\nid\r\n:4\r\n$5\r\nproto\r\n:3\r\n") else { panic!() };
         assert_eq!(hello.get("id").and_then(Value::number), Some(4));
-        let Frame::Value(list) = whole("*5\r\n=8\r\ntxt:text\r\n_\r\n$-1\r\n!3\r\nbad\r\n#t\r\n") else { panic!() };
+        let Frame::Value(list) = whole("*5\r\n=8\r\ntxt:text\r\n_\r\n$-1\r\n!3\r\nbad\r\n#t\r\n") else {
+            panic!()
+        };
         let text = |text: &str| Value::Text(text.to_owned());
         let expected = [text("text"), Value::Null, Value::Null, Value::Error("bad".to_owned()), text("t")];
         assert_eq!(list, Value::List(expected.to_vec()));
@@ -357,7 +361,9 @@ mod tests {
         ] {
             for end in 0..text.len() {
                 match parse(&text.as_bytes()[..end]) {
-                    Ok(Parsed::Need(total)) => assert!((end + 1..=text.len()).contains(&total), "{text:?} {end}: {total}"),
+                    Ok(Parsed::Need(total)) => {
+                        assert!((end + 1..=text.len()).contains(&total), "{text:?} {end}: {total}")
+                    }
                     other => panic!("{text:?} cut at {end}: {other:?}"),
                 }
             }
@@ -368,9 +374,22 @@ mod tests {
 
     #[test]
     fn nonsense_is_refused_and_never_panics() {
-        for text in ["x", "$-5\r\n", ">3\r\n$7\r\nmessage\r\n$1\r\nabc\r\n$1\r\na\r\n", ":\r\n", ":1x\r\n", ":9999999999999999999\r\n", "*-7\r\n:", "$18446744073709551615\r\n", "$9223372036854775807\r\n"] {
+        for text in [
+            "x",
+            "$-5\r\n",
+            ">3\r\n$7\r\nmessage\r\n$1\r\nabc\r\n$1\r\na\r\n",
+            ":\r\n",
+            ":1x\r\n",
+            ":9999999999999999999\r\n",
+            "*-7\r\n:",
+            "$18446744073709551615\r\n",
+            "$9223372036854775807\r\n",
+        ] {
             let parsed = parse(text.as_bytes());
-            assert!(matches!(parsed, Err(_) | Ok(Parsed::Need(_) | Parsed::Frame(_, Frame::Value(Value::Null)))), "{text:?}: {parsed:?}");
+            assert!(
+                matches!(parsed, Err(_) | Ok(Parsed::Need(_) | Parsed::Frame(_, Frame::Value(Value::Null)))),
+                "{text:?}: {parsed:?}"
+            );
         }
         assert!(parse(&b"*1\r\n".repeat(20)).is_err());
         assert!(parse(&vec![b'+'; MAX_LINE + 10]).is_err());

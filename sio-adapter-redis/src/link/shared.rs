@@ -53,8 +53,18 @@ pub(super) enum Phase {
 pub(super) enum Report {
     /// A connection stands; a subscribing one is proven.
     Up(ConnectionId),
-    Lost { id: ConnectionId, server: String, reason: LostReason },
-    Failed { id: ConnectionId, server: String, attempt: u32, failure: Failure, retry_in: std::time::Duration },
+    Lost {
+        id: ConnectionId,
+        server: String,
+        reason: LostReason,
+    },
+    Failed {
+        id: ConnectionId,
+        server: String,
+        attempt: u32,
+        failure: Failure,
+        retry_in: std::time::Duration,
+    },
     /// Something for the receiver.
     Event(RedisEvent),
     /// A server of the cluster says that it is not responsible.

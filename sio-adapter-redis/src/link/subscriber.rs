@@ -13,7 +13,7 @@ use bytes::Bytes;
 use fred::types::{cluster::ClusterRouting, config::Server};
 use tokio::{
     task::yield_now,
-    time::{Instant, sleep_until},
+    time::{Instant, sleep_until, timeout},
 };
 
 use super::{
@@ -23,7 +23,7 @@ use super::{
     life::Life,
     once::Once,
     port::{Asked, Port, Refused},
-    resp::{Frame, Value},
+    resp::{Frame, Value, command},
     shared::{ConnectionId, Node, Report, Shared},
     stats::add,
     wire::{Failure, Wire, refused},
@@ -51,10 +51,23 @@ impl Subscriber {
             let end = session.serve(&mut wire).await;
             self.node.port.set_subscribed(false);
             match end {
+                // Redis is there, but has ended this connection in the middle of a burst.
+                Some(_) if session.behind && self.is_alive().await => {
+                    self.life.lost(LostReason::Overrun).await
+                }
                 Some(reason) => self.life.lost(reason).await,
                 None => return,
             }
         }
+    }
+
+    /// Asks the server through the other connection.
+    async fn is_alive(&self) -> bool {
+        let mut ping = Vec::new();
+        command(&mut ping, &[b"PING"]);
+        let Ok(answer) = self.node.lane.ask(ping) else { return false };
+        let limit = self.life.shared.options.answer_timeout;
+        matches!(timeout(limit, answer).await, Ok(Ok(Ok(_))))
     }
 }
 
@@ -75,6 +88,8 @@ struct Session {
     fatal: Option<(&'static str, String)>,
     /// Whether the supervisor knows that something is to be asked of another server.
     astray_told: bool,
+    /// Whether the connection ended while messages were waiting.
+    behind: bool,
     /// Whether the link is being closed.
     leaving: bool,
 }
@@ -96,6 +111,7 @@ impl Session {
             overlap: None,
             fatal: None,
             astray_told: false,
+            behind: false,
             leaving: false,
         }
     }
@@ -133,6 +149,7 @@ impl Session {
                     heard = Instant::now();
                     if ended.is_none() {
                         ended = wire.read_ahead().await.err();
+                        self.behind = ended.is_some();
                     }
                     yield_now().await;
                     continue;
@@ -169,7 +186,10 @@ impl Session {
                 done = wire.exchange() => match done {
                     Ok(true) => heard = Instant::now(),
                     Ok(false) => {}
-                    Err(reason) => ended = Some(reason),
+                    Err(reason) => {
+                        ended = Some(reason);
+                        self.behind = wire.inbox.is_behind();
+                    }
                 },
                 () = self.port.wake.notified() => {}
                 () = shared.closing(), if !self.leaving => {}
@@ -211,7 +231,10 @@ impl Session {
                         continue;
                     }
                     if *self.overlap.get_or_insert_with(|| self.asked.may_overlap())
-                        && self.once.is_copy(pattern.map(|pattern| bytes.slice(pattern)), &bytes.slice(channel.clone()))
+                        && self.once.is_copy(
+                            pattern.map(|pattern| bytes.slice(pattern)),
+                            &bytes.slice(channel.clone()),
+                        )
                     {
                         add(&self.shared.counters.duplicates, 1);
                         continue;

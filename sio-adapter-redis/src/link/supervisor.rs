@@ -263,7 +263,8 @@ impl Supervisor {
         nodes.extend(new.iter().cloned());
         let mut owners = vec![0; SLOTS].into_boxed_slice();
         for range in routing.slots() {
-            let index = nodes.iter().position(|node| node.server.as_ref() == Some(&range.primary)).unwrap_or(0);
+            let index =
+                nodes.iter().position(|node| node.server.as_ref() == Some(&range.primary)).unwrap_or(0);
             for owner in owners.iter_mut().take(usize::from(range.end) + 1).skip(usize::from(range.start)) {
                 *owner = u16::try_from(index).unwrap_or(0);
             }
@@ -283,7 +284,8 @@ impl Supervisor {
         }
         add(&self.shared.counters.dropped, dropped);
         for node in &old {
-            let elsewhere = |topic: &_| directory.port(topic).is_some_and(|port| !Arc::ptr_eq(port, &node.port));
+            let elsewhere =
+                |topic: &_| directory.port(topic).is_some_and(|port| !Arc::ptr_eq(port, &node.port));
             for topic in node.port.split_off(|topic| !elsewhere(topic)) {
                 if let Some(port) = directory.port(&topic) {
                     port.set(topic, true);
@@ -307,7 +309,9 @@ impl Supervisor {
         }
         if self.complete && (!new.is_empty() || !gone.is_empty()) {
             self.down_since.get_or_insert_with(Instant::now);
-            self.tell(&RedisEvent::TopologyChanged { servers: servers.iter().map(ToString::to_string).collect() });
+            self.tell(&RedisEvent::TopologyChanged {
+                servers: servers.iter().map(ToString::to_string).collect(),
+            });
             self.check();
         }
     }

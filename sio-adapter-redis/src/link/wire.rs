@@ -79,7 +79,9 @@ impl Wire {
     pub(super) async fn ask(&mut self, parts: &[&[u8]]) -> Result<Value, LostReason> {
         self.out.command(parts);
         loop {
-            while let Next::Frame(frame, bytes) = self.inbox.next().map_err(|what| LostReason::Protocol(what.0))? {
+            while let Next::Frame(frame, bytes) =
+                self.inbox.next().map_err(|what| LostReason::Protocol(what.0))?
+            {
                 return Ok(match frame {
                     Frame::Number(n) => Value::Number(n),
                     Frame::Error(text) => Value::Error(String::from_utf8_lossy(&bytes[text]).into_owned()),
@@ -108,7 +110,10 @@ impl Wire {
         }
         match self.ask(&[b"CLIENT", b"KILL", b"ID", id.as_bytes()]).await? {
             Value::Error(error) => {
-                tracing::warn!(error, "an old connection to Redis stays subscribed until Redis notices that it is dead");
+                tracing::warn!(
+                    error,
+                    "an old connection to Redis stays subscribed until Redis notices that it is dead"
+                );
                 Ok(false)
             }
             killed => Ok(killed.number() == Some(1)),
@@ -140,7 +145,6 @@ impl Wire {
             Poll::Pending => Poll::Pending,
         };
         match (wrote, read) {
-            (_, Poll::Ready(_)) if self.inbox.is_behind() => Poll::Ready(Err(LostReason::Overrun)),
             // Only now, with everything read that Redis has said: it may have answered before it went.
             (Poll::Ready(Err(error)), _) => Poll::Ready(Err(lost(&error))),
             (_, Poll::Ready(reason)) => Poll::Ready(Err(reason)),
@@ -291,7 +295,9 @@ pub(super) fn refused(server: &Server, command: &'static str, error: String) -> 
     let server = server.to_string();
     match word {
         "WRONGPASS" | "NOAUTH" | "DENIED" => Failure::Permanent(ConnectError::Denied { server, error }),
-        "NOPERM" => Failure::Permanent(ConnectError::Forbidden { server, error: format!("{command}: {error}") }),
+        "NOPERM" => {
+            Failure::Permanent(ConnectError::Forbidden { server, error: format!("{command}: {error}") })
+        }
         "NOPROTO" => Failure::Permanent(ConnectError::TooOld { server, command, error }),
         "ERR" if error.contains("unknown command") => {
             Failure::Permanent(ConnectError::TooOld { server, command, error })

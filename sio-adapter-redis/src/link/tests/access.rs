@@ -27,7 +27,10 @@ fn a_wrong_password_is_a_clear_error_and_a_right_one_works() {
             let error = refusal(url(login)).await;
             assert!(error.is_permanent());
             assert!(matches!(&error, ConnectError::Denied { error, .. } if error.contains(text)), "{error}");
-            assert!(error.to_string().contains("does not let us in") && !error.to_string().contains("wrong@"), "{error}");
+            assert!(
+                error.to_string().contains("does not let us in") && !error.to_string().contains("wrong@"),
+                "{error}"
+            );
         }
         let recorder = Recorder::new();
         let link = Link::open(options(url(":secret@"), &recorder)).await.unwrap();
@@ -38,7 +41,13 @@ fn a_wrong_password_is_a_clear_error_and_a_right_one_works() {
 #[test]
 fn a_url_that_is_none_is_a_clear_error_without_the_password() {
     run(async {
-        for url in ["", "redis:", "http://user:hidden@host", "redis://:hidden@host:99999999", "rediss+x://:hidden@host"] {
+        for url in [
+            "",
+            "redis:",
+            "http://user:hidden@host",
+            "redis://:hidden@host:99999999",
+            "rediss+x://:hidden@host",
+        ] {
             let error = refusal(url).await;
             assert!(!error.to_string().contains("hidden"), "{error}");
             assert!(matches!(error, ConnectError::Config(_)), "{url}: {error:?}");
@@ -66,7 +75,8 @@ fn a_configuration_and_a_client_of_fred_will_do() {
 
 /// Opens a link as a user who may do what `rules` say.
 async fn with_rules(rules: &[&str]) -> (Redis, Result<Link, ConnectError>, Arc<Recorder>) {
-    let redis = Redis::start(&["--user", "default", "on", "nopass", "allcommands", "allchannels", "allkeys"]).await;
+    let redis =
+        Redis::start(&["--user", "default", "on", "nopass", "allcommands", "allchannels", "allkeys"]).await;
     let mut command = vec!["ACL", "SETUSER", "app", "on", ">secret", "+@all", "allkeys", "resetchannels"];
     command.extend(rules);
     redis.ask(&command).await;
@@ -80,10 +90,16 @@ fn a_user_without_the_channels_is_told_which_command_failed() {
     run(async {
         let (_redis, link, _) = with_rules(&["&other*"]).await;
         let error = link.err().unwrap();
-        assert!(matches!(&error, ConnectError::Forbidden { error, .. } if error.contains("SUBSCRIBE")), "{error}");
+        assert!(
+            matches!(&error, ConnectError::Forbidden { error, .. } if error.contains("SUBSCRIBE")),
+            "{error}"
+        );
         let (_redis, link, _) = with_rules(&["allchannels", "-publish"]).await;
         let error = link.err().unwrap();
-        assert!(matches!(&error, ConnectError::Forbidden { error, .. } if error.contains("PUBLISH")), "{error}");
+        assert!(
+            matches!(&error, ConnectError::Forbidden { error, .. } if error.contains("PUBLISH")),
+            "{error}"
+        );
     });
 }
 
@@ -98,7 +114,9 @@ fn a_subscription_and_a_publish_that_are_refused_are_told_and_cost_nothing_else(
         link.settled().await;
         let topic = recorder
             .event(|event| match event {
-                RedisEvent::SubscriptionRejected { topic, error } if error.contains("NOPERM") => Some(topic.clone()),
+                RedisEvent::SubscriptionRejected { topic, error } if error.contains("NOPERM") => {
+                    Some(topic.clone())
+                }
                 _ => None,
             })
             .await;

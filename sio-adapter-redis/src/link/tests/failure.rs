@@ -215,7 +215,10 @@ fn a_server_that_never_answers_is_an_error_in_time() {
         let mut options = options(format!("redis://{}", silent.local_addr().unwrap()), &recorder);
         options.connect_timeout = Duration::from_millis(300);
         let error = Link::open(options).await.err().unwrap();
-        assert!(matches!(&error, ConnectError::Unreachable { error, .. } if error.contains("no answer")), "{error}");
+        assert!(
+            matches!(&error, ConnectError::Unreachable { error, .. } if error.contains("no answer")),
+            "{error}"
+        );
     });
 }
 

@@ -36,7 +36,9 @@ fn run(test: impl Future<Output = ()>) {
         return;
     }
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
-    runtime.block_on(async { tokio::time::timeout(Duration::from_secs(60), test).await.expect("the test hangs") });
+    runtime.block_on(async {
+        tokio::time::timeout(Duration::from_secs(60), test).await.expect("the test hangs")
+    });
 }
 
 /// A receiver that remembers.
@@ -51,7 +53,12 @@ impl Recorder {
     fn new() -> Arc<Self> {
         let (events, heard) = mpsc::unbounded_channel();
         let messages = Mutex::default();
-        Arc::new(Self { messages, count: watch::Sender::new(0), events, heard: tokio::sync::Mutex::new(heard) })
+        Arc::new(Self {
+            messages,
+            count: watch::Sender::new(0),
+            events,
+            heard: tokio::sync::Mutex::new(heard),
+        })
     }
 
     /// Waits for so many messages.

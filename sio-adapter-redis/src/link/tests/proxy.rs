@@ -26,7 +26,8 @@ impl Proxy {
             loop {
                 let (client, _) = listener.accept().await.unwrap();
                 let Ok(server) = TcpStream::connect(("127.0.0.1", to)).await else { continue };
-                let ((client_read, client_write), (server_read, server_write)) = (client.into_split(), server.into_split());
+                let ((client_read, client_write), (server_read, server_write)) =
+                    (client.into_split(), server.into_split());
                 tokio::spawn(forward(client_read, server_write, state.subscribe()));
                 tokio::spawn(forward(server_read, client_write, state.subscribe()));
             }

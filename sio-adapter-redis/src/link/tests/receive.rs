@@ -148,7 +148,11 @@ fn a_message_that_is_too_large_is_skipped_and_told() {
             link.publish(Space::Classic, "c", Bytes::from("y".repeat(size))).unwrap();
         }
         for _ in 0..2 {
-            recorder.event(|event| matches!(event, RedisEvent::MessageTooLarge { limit: 100_000, .. }).then_some(())).await;
+            recorder
+                .event(|event| {
+                    matches!(event, RedisEvent::MessageTooLarge { limit: 100_000, .. }).then_some(())
+                })
+                .await;
         }
         recorder.received(3).await;
         assert!(recorder.texts().iter().map(String::len).eq([10, 99_000, 11]));
@@ -194,11 +198,12 @@ fn overrun(redis_buffer: &str) -> (Vec<u64>, super::super::Stats, Option<LostRea
         redis.blast("c", 100_000, 200).await;
         go_on.send(()).unwrap();
         let lost = async {
-            recorder.event(|event| match event {
-                RedisEvent::Lost { reason, .. } => Some(reason.clone()),
-                _ => None,
-            })
-            .await
+            recorder
+                .event(|event| match event {
+                    RedisEvent::Lost { reason, .. } => Some(reason.clone()),
+                    _ => None,
+                })
+                .await
         };
         let reason = tokio::select! {
             reason = lost => {
@@ -212,7 +217,9 @@ fn overrun(redis_buffer: &str) -> (Vec<u64>, super::super::Stats, Option<LostRea
         let numbers = recorder.numbers();
         (numbers, stats, reason)
     };
-    runtime.block_on(async { tokio::time::timeout(Duration::from_secs(60), test).await.expect("the test hangs") })
+    runtime.block_on(async {
+        tokio::time::timeout(Duration::from_secs(60), test).await.expect("the test hangs")
+    })
 }
 
 #[test]

@@ -32,6 +32,11 @@ impl Redis {
         }
     }
 
+    /// Stands for a server that runs already.
+    pub(super) fn at(port: u16) -> Self {
+        Self { port, arguments: Vec::new(), directory: std::env::temp_dir().join("sio-none"), child: None }
+    }
+
     /// Starts it again on the same port.
     pub(super) async fn restart(&mut self) {
         assert!(self.launch().await, "the port was taken meanwhile");
@@ -88,7 +93,8 @@ impl Redis {
     /// Lists the connections of links by their names.
     pub(super) async fn connections(&self) -> Vec<String> {
         let list = self.ask(&["CLIENT", "LIST"]).await;
-        let names = list.text().unwrap().split_ascii_whitespace().filter_map(|field| field.strip_prefix("name="));
+        let names =
+            list.text().unwrap().split_ascii_whitespace().filter_map(|field| field.strip_prefix("name="));
         names.filter(|name| name.starts_with("sio-")).map(str::to_owned).collect()
     }
 
