@@ -174,7 +174,8 @@ pub(super) struct Asked {
     topics: HashSet<Topic>,
     /// Commands without an answer yet.
     pending: VecDeque<Pending>,
-    /// Whether each topic of a shard has to be asked for by itself: in a cluster one command is for one slot.
+    /// Whether it is a server of a cluster, where each topic of a shard has to be asked for by itself: one command is for
+    /// one slot.
     singly: bool,
     /// The number of the last change that was turned into commands.
     number: u64,
@@ -327,7 +328,7 @@ impl Asked {
                     return Some(Refused::Nothing); // a slot that has moved took the subscription with it
                 }
                 self.topics.remove(&topic);
-                if is_elsewhere(error) {
+                if self.singly && is_elsewhere(error) {
                     self.astray = true;
                     return Some(Refused::Elsewhere(topic));
                 }

@@ -215,8 +215,9 @@ impl Publisher {
             match (asked, value) {
                 (UnderWay::Message(entry), Value::Error(error)) => {
                     self.under_way_bytes -= entry.cost();
-                    if is_elsewhere(&error) || is_busy(&error) {
-                        self.astray |= is_elsewhere(&error);
+                    let elsewhere = self.life.shared.is_cluster() && is_elsewhere(&error);
+                    if elsewhere || is_busy(&error) {
+                        self.astray |= elsewhere;
                         self.again.push(entry);
                     } else {
                         cost += entry.cost();
@@ -240,13 +241,17 @@ impl Publisher {
             add(&self.life.shared.counters.confirmed, confirmed);
             self.life.shared.done(cost);
         }
-        if self.under_way.is_empty() && !self.again.is_empty() {
-            self.lane.put_back(self.again.drain(..));
-            self.resting = Some(Instant::now() + REST);
-            // Only now, so that nothing is on its way that has to be moved to another queue in its place.
+        if any && self.under_way.is_empty() {
+            if !self.again.is_empty() {
+                self.lane.put_back(self.again.drain(..));
+                self.resting = Some(Instant::now() + REST);
+            }
             if std::mem::take(&mut self.astray) {
+                // Until the supervisor has found out who is responsible.
+                self.lane.hold();
                 self.life.report(Report::Astray).await;
             }
+            self.lane.rest();
         }
         Ok(any)
     }
@@ -285,9 +290,10 @@ impl Publisher {
             }
         }
         self.under_way_bytes = 0;
-        self.resting = None;
+        (self.resting, self.astray) = (None, false);
         // What Redis refused to take for the time being came before what it has not seen.
         self.lane.put_back(self.again.drain(..).chain(unseen.into_iter().rev()));
+        self.lane.rest();
         if lost > 0 {
             add(&self.life.shared.counters.unconfirmed, lost);
             self.life.shared.done(cost);

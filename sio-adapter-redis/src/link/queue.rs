@@ -25,6 +25,8 @@ pub(super) struct Lane {
     state: Mutex<State>,
     /// Wakes the connection's task when it is parked.
     pub(super) wake: Notify,
+    /// Wakes whoever waits until nothing is under way.
+    rested: Notify,
 }
 
 #[derive(Default)]
@@ -35,6 +37,10 @@ struct State {
     parked: bool,
     /// Whether there is a connection, so that questions can be asked.
     up: bool,
+    /// Whether messages stay here until it is clear which server is responsible for them.
+    held: bool,
+    /// Whether messages are under way.
+    busy: bool,
     closed: bool,
 }
 
@@ -124,11 +130,46 @@ impl Lane {
         questions.extend(state.questions.drain(..));
         while let Some(entry) = state.messages.front()
             && room > 0
+            && !state.held
         {
             room = room.saturating_sub(entry.cost());
             messages.extend(state.messages.pop_front());
+            state.busy = true;
         }
-        state.parked = state.messages.is_empty();
+        state.parked = state.messages.is_empty() || state.held;
+    }
+
+    /// Notes that nothing is under way any more.
+    pub(super) fn rest(&self) {
+        let mut state = self.lock();
+        state.busy = false;
+        let held = state.held;
+        drop(state);
+        if held {
+            self.rested.notify_waiters();
+        }
+    }
+
+    /// Lets nothing out until it is released, except questions.
+    pub(super) fn hold(&self) {
+        self.lock().held = true;
+    }
+
+    pub(super) fn release(&self) {
+        let mut state = self.lock();
+        state.held = false;
+        self.unpark(state);
+    }
+
+    /// Waits until nothing is under way.
+    pub(super) async fn rested(&self) {
+        loop {
+            let rested = self.rested.notified();
+            if !self.lock().busy {
+                return;
+            }
+            rested.await;
+        }
     }
 
     /// Puts messages back at the front, in their order.
@@ -272,6 +313,28 @@ mod tests {
         assert_eq!(all, ["1", "2", "3"].map(|text| entry(text).head));
         lane.close();
         assert_eq!(lane.push(entry("4")), Err(PublishError::Closed));
+    }
+
+    #[tokio::test]
+    async fn a_lane_that_is_held_keeps_its_messages_and_rests_when_what_is_under_way_is_done() {
+        let lane = Lane::default();
+        for text in ["1", "2"] {
+            lane.push(entry(text)).unwrap();
+        }
+        let under_way = taken(&lane, 1);
+        lane.hold();
+        assert!(taken(&lane, usize::MAX).is_empty());
+        let mut rested = std::pin::pin!(lane.rested());
+        tokio::select! {
+            biased;
+            () = &mut rested => panic!("one is under way"),
+            () = std::future::ready(()) => {}
+        }
+        lane.put_back(under_way.into_iter());
+        lane.rest();
+        rested.await;
+        lane.release();
+        assert_eq!(taken(&lane, usize::MAX).len(), 2);
     }
 
     #[tokio::test]

@@ -94,9 +94,7 @@ impl Supervisor {
                 () = sleep_until(look_at.unwrap_or_else(Instant::now)), if look_at.is_some() => {
                     self.look_at = None;
                     let shared = Arc::clone(&shared);
-                    self.looking = Some(Box::pin(async move {
-                        discover::cluster(&shared.config, shared.options.connect_timeout).await
-                    }));
+                    self.looking = Some(Box::pin(look(shared)));
                 }
                 found = async {
                     match &mut self.looking {
@@ -294,6 +292,7 @@ impl Supervisor {
         }
         for node in &directory.nodes {
             node.port.touch_all();
+            node.lane.release();
         }
         drop(directory);
         let present: HashSet<_> = servers.iter().cloned().collect();
@@ -339,6 +338,22 @@ impl Supervisor {
         let unconfirmed = self.shared.counters.unconfirmed.load(Relaxed) - before;
         self.tell(&RedisEvent::Closed { undelivered: dropped as u64 + unconfirmed });
     }
+}
+
+/// Finds out who belongs to a cluster, and lets what is under way arrive before anything is moved: else it might come back
+/// to a queue after what was published later has gone out by another.
+async fn look(shared: Arc<Shared>) -> Result<ClusterRouting, Failure> {
+    let routing = discover::cluster(&shared.config, shared.options.connect_timeout).await?;
+    let lanes: Vec<_> = shared.directory().nodes.iter().map(|node| Arc::clone(&node.lane)).collect();
+    lanes.iter().for_each(|lane| lane.hold());
+    let rested = async {
+        for lane in &lanes {
+            lane.rested().await;
+        }
+    };
+    // A connection without answers is given up after this time, and has nothing under way then.
+    let _ = timeout(shared.options.answer_timeout, rested).await;
+    Ok(routing)
 }
 
 impl Drop for Supervisor {

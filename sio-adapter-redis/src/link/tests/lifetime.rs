@@ -34,7 +34,9 @@ fn close_sends_what_is_queued_and_leaves_nothing() {
         other.subscribe(channel("c"));
         other.settled().await;
         let before = alive();
-        let link = Link::open(options(redis.url(), &recorder)).await.unwrap();
+        let mut options = options(redis.url(), &recorder);
+        options.close_timeout = Duration::from_secs(30);
+        let link = Link::open(options).await.unwrap();
         link.subscribe(channel("own"));
         link.settled().await;
         for number in 0..20_000 {
