@@ -305,11 +305,14 @@ async fn a_listener_for_any_event_that_fails_does_not_answer_for_the_handler() {
     io.sockets()
         .on_any(async |Args(_): Args<Vec<u8>>| never())
         .on_any(async || fail("on purpose"))
+        .on_any(async || Err::<(), _>("in words"))
+        .on_any(async || Reply("not asked"))
         .on("x", async || Reply("fine"));
     let (mut client, _) = Client::connected(serve(&io).await).await;
     assert_eq!(client.ask("[\"x\",\"text\"]").await, json!(["fine"]));
     assert!(failures.next().await.starts_with("handler of \"x\" in /: argument 0"));
     assert_eq!(failures.next().await, "handler of \"x\" in / panicked: on purpose");
+    assert_eq!(failures.next().await, "handler of \"x\" in / failed: in words");
 }
 
 fn fail(text: &str) {

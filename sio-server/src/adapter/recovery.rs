@@ -185,6 +185,10 @@ impl Store {
     /// Gives a session back, once, if what was sent after `offset` is still there.
     pub(crate) fn restore(&mut self, pid: &str, offset: &str, now: u64) -> Option<Restored> {
         self.expire(now);
+        // Only whoever knows a session's secret has the events looked through.
+        if !self.sessions.contains_key(pid) {
+            return None;
+        }
         let known = self.events.iter().position(|event| event.offset == offset)?;
         let (_, session) = self.sessions.remove(pid)?;
         Some(Restored { session, next: self.dropped + known as u64 + 1 })

@@ -92,6 +92,12 @@ impl Responder {
         Self { event: cx.event.into(), asked_by }
     }
 
+    /// For who looks on: what it returns answers nobody.
+    pub(super) fn without_ack(cx: &Context<'_>) -> Self {
+        let asked_by = AskedBy::Client { socket: Arc::clone(cx.socket), ack: None };
+        Self { event: cx.event.into(), asked_by }
+    }
+
     pub(super) fn of_server_event(
         namespace: &Arc<NamespaceInner>,
         event: &str,

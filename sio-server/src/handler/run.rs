@@ -27,7 +27,8 @@ pub(crate) fn event(
 ) {
     let slot = packet.id.map(|id| AckSlot::new(socket, id));
     let cx = Context { socket, event: name, args: Some(packet.args()), ack: slot.as_ref(), reason: None };
-    // A listener for any event looks on: when it fails, the answer is still for the event's own handlers to give.
+    // A listener for any event looks on: whatever it returns, and when it fails, the answer is for the event's own
+    // handlers to give.
     for handler in table.any() {
         start(handler, &cx, OnFailure::Report);
     }

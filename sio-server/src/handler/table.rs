@@ -71,7 +71,7 @@ impl EventTable {
 
     pub(crate) fn add_any<A, H: Handler<A, Output: IntoReply>>(&mut self, handler: H) -> ListenerId {
         let id = ListenerId::next();
-        self.any.push(Listener { id, once: false, call: replying(handler) });
+        self.any.push(Listener { id, once: false, call: looking_on(handler) });
         id
     }
 
@@ -190,10 +190,22 @@ fn erased<A, H: Handler<A>>(handler: H) -> Call<H::Output> {
 
 /// A handler whose result is the acknowledgement.
 fn replying<A, H: Handler<A, Output: IntoReply>>(handler: H) -> Call<()> {
+    calling(handler, Responder::new)
+}
+
+/// A handler that may acknowledge by hand, but whose result is only reported when it is an error.
+fn looking_on<A, H: Handler<A, Output: IntoReply>>(handler: H) -> Call<()> {
+    calling(handler, Responder::without_ack)
+}
+
+fn calling<A, H: Handler<A, Output: IntoReply>>(
+    handler: H,
+    responder: impl Fn(&Context<'_>) -> Responder + Send + Sync + 'static,
+) -> Call<()> {
     Arc::new(move |cx| {
         let future = handler.call(cx)?;
         if H::Output::ANSWERS {
-            let responder = Responder::new(cx);
+            let responder = responder(cx);
             Ok(Box::pin(async move { future.await.reply(&responder) }))
         } else {
             Ok(Box::pin(async move { drop(future.await) }))

@@ -419,7 +419,8 @@ impl Namespace {
         self
     }
 
-    /// Calls `handler` for every event of any socket, before its own handlers. Node: `socket.onAny()`.
+    /// Calls `handler` for every event of any socket, before its own handlers. What it returns answers nobody. Node:
+    /// `socket.onAny()`.
     pub fn on_any<A: 'static, H>(&self, handler: H) -> &Self
     where
         H: Handler<A>,

@@ -325,7 +325,8 @@ impl Socket {
         self.0.if_cold(|cold| cold.events.remove_listener(id)).flatten().is_some()
     }
 
-    /// Calls `handler` for every event of this socket, before the others. Node: `socket.onAny()`.
+    /// Calls `handler` for every event of this socket, before the others. What it returns answers nobody. Node:
+    /// `socket.onAny()`.
     pub fn on_any<A: 'static, H>(&self, handler: H) -> ListenerId
     where
         H: Handler<A>,
