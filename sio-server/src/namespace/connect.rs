@@ -157,10 +157,7 @@ fn finish(socket: &Arc<SocketInner>, outcome: Result<(), ConnectError>) {
 
 /// Sends what a returning client missed until there is no more; each round takes what came during the last. When
 /// something is no longer there, its connection is closed, so that it comes as a new client.
-fn catch_up(
-    socket: &Arc<SocketInner>,
-    mut take: impl FnMut() -> Result<Vec<Packet<'static>>, Gone>,
-) -> bool {
+fn catch_up(socket: &Arc<SocketInner>, mut take: impl FnMut() -> Result<Vec<Packet<'static>>, Gone>) -> bool {
     let connection = socket.connection();
     loop {
         match take() {
