@@ -70,6 +70,18 @@ pub struct SocketDetails {
     pub data: serde_json::Value,
 }
 
+impl SocketDetails {
+    /// Describes a socket of another node.
+    pub fn new(
+        id: impl Into<SocketId>,
+        handshake: serde_json::Value,
+        rooms: Vec<String>,
+        data: serde_json::Value,
+    ) -> Self {
+        Self { id: id.into(), handshake, rooms, data }
+    }
+}
+
 /// A room began or ended, or a socket went in or out. Node: the adapter events `create-room`, `delete-room`,
 /// `join-room`, `leave-room`.
 ///
