@@ -250,22 +250,22 @@ impl Draft {
         Ok(draft)
     }
 
-    /// An event whose data `write` appends, giving its attachments.
+    /// An event whose data `write` appends, giving its attachments; `None` when it has appended nothing.
     pub(crate) fn written<E>(
         nsp: &str,
         write: impl FnOnce(&mut String) -> Result<Vec<Bytes>, E>,
-    ) -> Result<Self, E> {
+    ) -> Result<Option<Self>, E> {
         let mut draft = Self::open(nsp, PacketKind::Event);
         // There is nothing but zeros yet.
         let mut text = String::from_utf8(std::mem::take(&mut draft.buf)).unwrap_or_default();
         let written = write(&mut text);
         draft.buf = text.into_bytes();
-        if draft.buf.len() < draft.head_room {
-            tracing::error!("an adapter took the head room of a packet away");
-            draft.buf.resize(draft.head_room, 0);
-        }
         draft.attachments = written?;
-        Ok(draft)
+        if draft.buf.len() <= draft.head_room {
+            tracing::error!(nsp, "an adapter has delivered an event without data");
+            return Ok(None);
+        }
+        Ok(Some(draft))
     }
 
     fn open(nsp: &str, kind: PacketKind) -> Self {

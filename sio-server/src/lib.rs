@@ -35,7 +35,7 @@
 //! - [`Socket`] is one client in one namespace; [`Broadcast`] is what `to`, `except` and their like build up.
 //! - [`Server::service`] mounts the server in axum or hyper, [`Server::layer`] in anything tower-like,
 //!   [`Server::listen`] runs it alone.
-//! - [`Adapter`] is how other nodes come in.
+//! - [`Adapter`] is how other nodes come in; [`Namespace::on_server_event`] hears what they say.
 //!
 //! # What you can rely on
 //!

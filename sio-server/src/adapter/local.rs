@@ -117,14 +117,14 @@ impl LocalNamespace {
         let Some(namespace) = self.namespace.upgrade() else { return Ok(0) };
         if namespace.recovers() {
             // Whoever is away may come back for it: it is written, and kept, even when nobody is there.
-            let draft = Draft::written(namespace.path(), write)?;
+            let Some(draft) = Draft::written(namespace.path(), write)? else { return Ok(0) };
             return Ok(self.broadcast(&draft.packet(namespace.path(), None), options));
         }
         let sockets = namespace.select(options);
         if sockets.is_empty() {
             return Ok(0);
         }
-        let draft = Draft::written(namespace.path(), write)?;
+        let Some(draft) = Draft::written(namespace.path(), write)? else { return Ok(0) };
         let _batch = Batch::begin();
         if namespace.has_outgoing_listeners() {
             let packet = draft.packet(namespace.path(), None);
@@ -182,7 +182,10 @@ impl LocalNamespace {
             sink.expect(0);
             return Ok(0);
         };
-        let draft = Draft::written(namespace.path(), write)?;
+        let Some(draft) = Draft::written(namespace.path(), write)? else {
+            sink.expect(0);
+            return Ok(0);
+        };
         let _batch = Batch::begin();
         sink.expect(sockets.len());
         let id = namespace.next_ack_id();

@@ -71,9 +71,11 @@ impl ServerEvents {
 /// A handler with its types forgotten.
 #[derive(Clone)]
 struct ServerHandler {
-    call: Arc<dyn Fn(&ServerContext<'_>) -> Result<BoxFuture<()>, Rejection> + Send + Sync>,
+    call: Call,
     answers: bool,
 }
+
+type Call = Arc<dyn Fn(&ServerContext<'_>) -> Result<BoxFuture<()>, Rejection> + Send + Sync>;
 
 /// What a handler takes its parameter from.
 struct ServerContext<'a> {

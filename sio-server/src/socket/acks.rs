@@ -120,8 +120,10 @@ struct Forward(Mutex<Option<Arc<Callbacks>>>);
 
 struct Callbacks {
     asked: Box<dyn Fn(usize) + Send + Sync>,
-    answered: Box<dyn Fn(Option<SocketId>, Result<OwnedArgs, AckError>) + Send + Sync>,
+    answered: Box<OnAnswer>,
 }
+
+type OnAnswer = dyn Fn(Option<SocketId>, Result<OwnedArgs, AckError>) + Send + Sync;
 
 impl AckSink {
     /// A sink for a broadcast that another node has asked for: `on_asked` is called once with how many clients were
@@ -265,3 +267,79 @@ impl Drop for Awaiting {
 
 /// Fewer entries are not worth looking through.
 const PURGE_MIN: usize = 16;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::sync::mpsc;
+
+    fn args(json: &str) -> OwnedArgs {
+        OwnedArgs::new(json, Vec::new())
+    }
+
+    #[test]
+    fn a_forwarding_sink_passes_everything_on_until_it_is_closed() {
+        let (heard, seen) = mpsc::channel();
+        let (asked, answered) = (heard.clone(), heard.clone());
+        let sink = AckSink::forward(
+            move |clients| asked.send(format!("{clients}")).unwrap(),
+            move |socket, result| answered.send(format!("{socket:?} {}", result.is_ok())).unwrap(),
+        );
+        drop(heard);
+        let copy = sink.clone();
+        copy.expect(2);
+        copy.answer(Some(SocketId::from("a")), Ok(args("[1]")));
+        copy.answer(None, Err(AckError::Disconnected));
+        assert!(sink.is_open());
+        sink.close();
+        sink.close();
+        assert!(!copy.is_open());
+        copy.expect(1);
+        copy.answer(None, Ok(args("[2]")));
+        let seen: Vec<String> = seen.iter().collect();
+        assert_eq!(seen[0], "2", "and the callbacks are dropped, or this would wait for more");
+        assert!(seen[1].ends_with(" true") && seen[2] == "None false" && seen.len() == 3, "{seen:?}");
+    }
+
+    #[test]
+    fn callbacks_run_and_are_dropped_without_the_lock() {
+        struct Asks(Arc<Mutex<Option<AckSink>>>);
+        impl Drop for Asks {
+            fn drop(&mut self) {
+                let sink = self.0.locked().take().unwrap();
+                assert!(!sink.is_open());
+            }
+        }
+        let slot: Arc<Mutex<Option<AckSink>>> = Arc::default();
+        let (asks, own) = (Asks(Arc::clone(&slot)), Arc::clone(&slot));
+        let sink = AckSink::forward(
+            move |_| {
+                let _ = &asks;
+                let sink = own.locked().clone().unwrap();
+                assert!(sink.is_open());
+                sink.close();
+            },
+            |_, _| panic!("contained"),
+        );
+        *slot.locked() = Some(sink.clone());
+        sink.answer(None, Ok(args("[]")));
+        assert!(sink.is_open(), "a callback that panics costs its answer");
+        sink.expect(1);
+        assert!(!sink.is_open());
+        assert!(slot.locked().is_none(), "dropped");
+    }
+
+    #[test]
+    fn entries_of_closed_sinks_make_room_for_others() {
+        let mut pending = Pending::default();
+        let open = AckSink::forward(|_| {}, |_, _| {});
+        pending.insert(0, Waiter::Broadcast(open));
+        for id in 1..10_000 {
+            let sink = AckSink::forward(|_| {}, |_, _| {});
+            pending.insert(id, Waiter::Broadcast(sink.clone()));
+            sink.close();
+        }
+        assert!(pending.len() <= PURGE_MIN + 1, "{}", pending.len());
+        assert!(pending.remove(0).is_some());
+    }
+}
