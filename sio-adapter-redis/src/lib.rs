@@ -1,1 +1,3 @@
-//! Under construction.
+//! Socket.IO servers, Rust and Node, as one cluster over Redis.
+
+mod node;
