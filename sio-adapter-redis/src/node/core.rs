@@ -16,7 +16,7 @@ use tokio::sync::oneshot;
 use super::ids::Ids;
 use super::local::{Local, Question, ReplyTo, Sink};
 use super::questions::Questions;
-use super::requests::{Answer, Asker, Caller, Finished, Requests, Step, Taken};
+use super::requests::{Answer, Asker, Caller, Finished, Opened, Requests, Step, Taken};
 use super::stats::{Counters, count};
 use super::{Answers, Bus, Uncounted};
 
@@ -145,14 +145,7 @@ impl<L: Local> Core<L> {
             opened.map_err(|asker| (asker, waiting.requests.refusal()))
         };
         match opened {
-            Ok(opened) => {
-                if opened.wake {
-                    bus.wake();
-                }
-                if opened.count {
-                    bus.count();
-                }
-            }
+            Ok(opened) => Self::opened(opened, bus),
             Err((asker, cause)) => {
                 count(&self.counters.refused_requests);
                 asker.finish(Some(cause)).tell();
@@ -195,15 +188,20 @@ impl<L: Local> Core<L> {
                 failed.tell();
             }
             sink.expect(0);
-            return self.local.report(format!("a broadcast did not leave this node: {refused}"));
+            self.local.report(format!("a broadcast did not leave this node: {refused}"));
         }
+        // Also for a request that has ended by now: others may have come to rely on this count.
         if let Ok(opened) = opened {
-            if opened.wake {
-                bus.wake();
-            }
-            if opened.count {
-                bus.count();
-            }
+            Self::opened(opened, bus);
+        }
+    }
+
+    fn opened(opened: Opened, bus: &dyn Bus) {
+        if opened.wake {
+            bus.wake();
+        }
+        if opened.count {
+            bus.count();
         }
     }
 
