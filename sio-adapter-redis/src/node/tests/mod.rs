@@ -26,8 +26,6 @@ pub(crate) trait Dialect: Clone {
     /// How many requests and questions are open.
     fn open(node: &Self::Node) -> (usize, usize);
 
-    fn uid(node: &Self::Node) -> &str;
-
     fn counters(node: &Self::Node) -> &Counters;
 
     /// Requests to join, leave and disconnect are applied when they come back.
@@ -60,10 +58,6 @@ impl Dialect for InClassic {
         node.core().open_count()
     }
 
-    fn uid(node: &Self::Node) -> &str {
-        &node.core().uid
-    }
-
     fn counters(node: &Self::Node) -> &Counters {
         &node.core().counters
     }
@@ -81,10 +75,6 @@ impl Dialect for InSharded {
 
     fn open(node: &Self::Node) -> (usize, usize) {
         node.core().open_count()
-    }
-
-    fn uid(node: &Self::Node) -> &str {
-        &node.core().uid
     }
 
     fn counters(node: &Self::Node) -> &Counters {
