@@ -14,7 +14,8 @@ pub(super) fn opts_of(options: &BroadcastOptions) -> Opts<'_> {
     flags.volatile = options.flags.volatile;
     flags.compress = options.flags.compress;
     flags.expect_single_response = options.flags.expect_single_response;
-    flags.timeout = options.flags.timeout.map(|timeout| u64::try_from(timeout.as_millis()).unwrap_or(u64::MAX));
+    flags.timeout =
+        options.flags.timeout.map(|timeout| u64::try_from(timeout.as_millis()).unwrap_or(u64::MAX));
     Opts::new(&options.rooms, &options.except, flags)
 }
 
@@ -58,11 +59,7 @@ fn json_of(value: &Opaque<'_>) -> Json {
     if value.attachments.is_empty() {
         return serde_json::from_str(&value.json).unwrap_or_default();
     }
-    value
-        .deserialize::<Value>()
-        .ok()
-        .and_then(|value| serde_json::to_value(value).ok())
-        .unwrap_or_default()
+    value.deserialize::<Value>().ok().and_then(|value| serde_json::to_value(value).ok()).unwrap_or_default()
 }
 
 /// Names to be sent, from where they lie.

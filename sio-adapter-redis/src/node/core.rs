@@ -115,7 +115,9 @@ impl<L: Local> Core<L> {
                     tracing::debug!(nsp = &*self.nsp, %refused, "a message to the other nodes was dropped");
                 }
             }
-            Err(error) => self.local.report(format!("a message to the other nodes cannot be written: {error}")),
+            Err(error) => {
+                self.local.report(format!("a message to the other nodes cannot be written: {error}"))
+            }
         }
     }
 
@@ -289,7 +291,8 @@ impl<L: Local> Core<L> {
             count(&self.counters.refused_questions);
         }
         let sink = self.local.sink_for(question.clone());
-        if let Err(error) = self.local.broadcast_with_ack_with(options, &sink, |json| packet.write_data(json)) {
+        if let Err(error) = self.local.broadcast_with_ack_with(options, &sink, |json| packet.write_data(json))
+        {
             self.malformed(&error);
             asked(&question, 0);
         }

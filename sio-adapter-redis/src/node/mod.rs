@@ -101,7 +101,12 @@ pub(crate) trait Node: Send + Sync + Sized + 'static {
 
     fn disconnect_sockets(&self, options: &BroadcastOptions, close: bool, bus: &dyn Bus);
 
-    fn fetch_sockets(&self, options: &BroadcastOptions, now: Instant, bus: &dyn Bus) -> Answers<SocketDetails>;
+    fn fetch_sockets(
+        &self,
+        options: &BroadcastOptions,
+        now: Instant,
+        bus: &dyn Bus,
+    ) -> Answers<SocketDetails>;
 
     fn all_rooms(&self, now: Instant, bus: &dyn Bus) -> Answers<String>;
 

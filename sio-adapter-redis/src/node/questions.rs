@@ -27,13 +27,7 @@ struct Open<S> {
 
 impl<S> Questions<S> {
     pub(super) fn new(max_open: usize) -> Self {
-        Self {
-            open: HashMap::new(),
-            deadlines: BTreeSet::new(),
-            next_key: 0,
-            max_open,
-            is_closed: false,
-        }
+        Self { open: HashMap::new(), deadlines: BTreeSet::new(), next_key: 0, max_open, is_closed: false }
     }
 
     pub(super) fn len(&self) -> usize {

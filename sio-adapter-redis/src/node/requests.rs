@@ -34,11 +34,26 @@ pub(super) struct Requests<S> {
 /// Who waits, and what has arrived for it.
 #[derive(Debug)]
 pub(super) enum Asker<S> {
-    Sockets { caller: Caller<SocketDetails>, arrived: Vec<SocketDetails>, ids: HashSet<SocketId> },
-    Rooms { caller: Caller<String>, arrived: BTreeSet<String> },
-    Events { caller: Caller<OwnedArgs>, arrived: Vec<OwnedArgs> },
+    Sockets {
+        caller: Caller<SocketDetails>,
+        arrived: Vec<SocketDetails>,
+        ids: HashSet<SocketId>,
+    },
+    Rooms {
+        caller: Caller<String>,
+        arrived: BTreeSet<String>,
+    },
+    Events {
+        caller: Caller<OwnedArgs>,
+        arrived: Vec<OwnedArgs>,
+    },
     /// The sink has what arrives. Counted is how many clients the others have asked, and how many have answered.
-    Clients { sink: S, asked: usize, answered: usize, released: bool },
+    Clients {
+        sink: S,
+        asked: usize,
+        answered: usize,
+        released: bool,
+    },
 }
 
 pub(super) type Caller<T> = oneshot::Sender<Result<Vec<T>, Incomplete<T>>>;
@@ -199,7 +214,8 @@ impl<S: Sink> Requests<S> {
             return Taken::Unknown;
         }
         request.bytes = request.bytes.saturating_add(size);
-        let cause = (request.bytes > self.max_bytes).then_some(AdapterError::TooLarge { limit: self.max_bytes });
+        let cause =
+            (request.bytes > self.max_bytes).then_some(AdapterError::TooLarge { limit: self.max_bytes });
         request.asker.add(answer);
         if cause.is_none() && !request.is_complete() {
             return Taken::Kept;
@@ -364,7 +380,11 @@ impl<S: Sink> Asker<S> {
 
     /// Ends the waiting: with everything, or with what came and why the rest did not.
     pub(super) fn finish(self, cause: Option<AdapterError>) -> Finished {
-        fn tell<T: Send + 'static>(caller: Caller<T>, arrived: Vec<T>, cause: Option<AdapterError>) -> Finished {
+        fn tell<T: Send + 'static>(
+            caller: Caller<T>,
+            arrived: Vec<T>,
+            cause: Option<AdapterError>,
+        ) -> Finished {
             Finished(Box::new(move || {
                 // Who has stopped waiting does not want to know.
                 let _ = caller.send(match cause {

@@ -22,7 +22,12 @@ struct State {
 
 impl RoomChannels {
     /// Looks whether the channel of `room` is wanted, and has `change` called if that is new, with no lock held.
-    pub(super) fn reconcile(&self, room: &str, wanted: impl FnOnce() -> bool, mut change: impl FnMut(&str, bool)) {
+    pub(super) fn reconcile(
+        &self,
+        room: &str,
+        wanted: impl FnOnce() -> bool,
+        mut change: impl FnMut(&str, bool),
+    ) {
         {
             let mut state = self.locked();
             if state.is_closed {
@@ -111,9 +116,13 @@ mod tests {
             }
         });
         assert_eq!(odd.into_inner(), 0);
-        rooms.reconcile("a", || exists.load(Ordering::SeqCst), |_, wanted| {
-            subscribed.store(wanted, Ordering::SeqCst);
-        });
+        rooms.reconcile(
+            "a",
+            || exists.load(Ordering::SeqCst),
+            |_, wanted| {
+                subscribed.store(wanted, Ordering::SeqCst);
+            },
+        );
         assert_eq!(subscribed.into_inner(), exists.into_inner());
     }
 }

@@ -92,7 +92,13 @@ impl<L: Local> Sharded<L> {
     }
 
     /// Does what a message of another node says.
-    fn act(&self, message: Message<'_>, size: usize, now: Instant, bus: &dyn Bus) -> Result<(), ClusterError> {
+    fn act(
+        &self,
+        message: Message<'_>,
+        size: usize,
+        now: Instant,
+        bus: &dyn Bus,
+    ) -> Result<(), ClusterError> {
         let (core, local, uid) = (&self.core, &self.core.local, &message.uid);
         let to = |request_id: &_| ReplyTo { uid: Some(boxed(uid)), request_id: boxed(request_id) };
         match message.body {
@@ -238,7 +244,9 @@ impl<L: Local> Node for Sharded<L> {
     fn handle_room_event(&self, event: &RoomEvent, bus: &dyn Bus) {
         let (room, of_one_socket) = match event {
             RoomEvent::Created { room } | RoomEvent::Deleted { room } => (room.as_str(), false),
-            RoomEvent::SocketAdded { socket } | RoomEvent::SocketRemoved { socket } => (socket.as_str(), true),
+            RoomEvent::SocketAdded { socket } | RoomEvent::SocketRemoved { socket } => {
+                (socket.as_str(), true)
+            }
             _ => return,
         };
         let subscribes = self.channels.subscribes_to(room, of_one_socket);
@@ -298,7 +306,12 @@ impl<L: Local> Node for Sharded<L> {
         self.core.local.disconnect_sockets(options, close);
     }
 
-    fn fetch_sockets(&self, options: &BroadcastOptions, now: Instant, bus: &dyn Bus) -> Answers<SocketDetails> {
+    fn fetch_sockets(
+        &self,
+        options: &BroadcastOptions,
+        now: Instant,
+        bus: &dyn Bus,
+    ) -> Answers<SocketDetails> {
         let arrived = self.core.local.fetch_sockets(options);
         if options.flags.local {
             return at_once(Ok(arrived));

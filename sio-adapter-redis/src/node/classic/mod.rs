@@ -116,9 +116,7 @@ impl<L: Local> Classic<L> {
             }
             ResponseBody::ServerSideEmit(data) => Answer::Event(arguments(data)),
             ResponseBody::Rooms(rooms) => Answer::Rooms(rooms.into_strings()),
-            ResponseBody::Sockets(sockets) => {
-                Answer::Sockets(sockets.into_iter().map(details_of).collect())
-            }
+            ResponseBody::Sockets(sockets) => Answer::Sockets(sockets.into_iter().map(details_of).collect()),
             _ => Answer::Nothing,
         };
         self.core.handle_answer(id, None, size, answer);
@@ -258,7 +256,12 @@ impl<L: Local> Node for Classic<L> {
         self.request(RequestBody::Disconnect { opts: opts_of(options), close }, bus);
     }
 
-    fn fetch_sockets(&self, options: &BroadcastOptions, now: Instant, bus: &dyn Bus) -> Answers<SocketDetails> {
+    fn fetch_sockets(
+        &self,
+        options: &BroadcastOptions,
+        now: Instant,
+        bus: &dyn Bus,
+    ) -> Answers<SocketDetails> {
         let arrived = self.core.local.fetch_sockets(options);
         if options.flags.local {
             return at_once(Ok(arrived));

@@ -44,7 +44,9 @@ impl<L: Local> Classic<L> {
             (RequestBody::Leave { opts, rooms }, _) => {
                 local.leave_sockets(&options_of(opts), &rooms.into_strings());
             }
-            (RequestBody::Disconnect { opts, close }, _) => local.disconnect_sockets(&options_of(opts), close),
+            (RequestBody::Disconnect { opts, close }, _) => {
+                local.disconnect_sockets(&options_of(opts), close)
+            }
             _ if is_own => count(&self.core.counters.own),
             (RequestBody::ServerSideEmit { packet }, to) => local.server_event(&packet.to_packet()?, to),
             // The owner of a socket does these.
@@ -90,7 +92,12 @@ impl<L: Local> Classic<L> {
 
     pub(super) fn owns(&self, sid: &str) -> bool {
         self.core.local.has_room(sid)
-            && self.core.local.fetch_sockets(&aim_at(vec![sid.to_owned()])).iter().any(|s| s.id.as_str() == sid)
+            && self
+                .core
+                .local
+                .fetch_sockets(&aim_at(vec![sid.to_owned()]))
+                .iter()
+                .any(|s| s.id.as_str() == sid)
     }
 
     fn respond_done(&self, to: Option<ReplyTo>, bus: &dyn Bus) {

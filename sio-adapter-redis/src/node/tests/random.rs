@@ -121,9 +121,8 @@ impl<D: Dialect> Run<D> {
                 self.world.with_node(node, |node, bus, _| node.leave_sockets(&options, &[room], bus));
             }
             9 => {
-                let answers = self.world.with_node(node, |node, bus, now| {
-                    node.fetch_sockets(&options, now, bus)
-                });
+                let answers =
+                    self.world.with_node(node, |node, bus, now| node.fetch_sockets(&options, now, bus));
                 self.asked.push((node, Asked::Sockets(answers, options)));
             }
             10 => {
@@ -214,7 +213,10 @@ fn without_faults_everything_is_exact<D: Dialect>(dialect: D) {
                         let got = sockets.received(&id).iter().filter(|seen| *seen == data).count();
                         let wanted = usize::from(sockets.select(options).contains(&id));
                         let at_most = options.flags.local;
-                        assert!(got == wanted || (at_most && got <= wanted), "seed {seed}: {id} {data} {got}");
+                        assert!(
+                            got == wanted || (at_most && got <= wanted),
+                            "seed {seed}: {id} {data} {got}"
+                        );
                     }
                 }
             }
@@ -231,9 +233,9 @@ fn without_faults_everything_is_exact<D: Dialect>(dialect: D) {
                     }
                     Asked::Rooms(mut answers) => {
                         let rooms = answers.try_recv().unwrap().unwrap();
-                        let all = alive.iter().flat_map(|node| {
-                            crate::node::Local::rooms(&run.world.nodes[*node].sockets)
-                        });
+                        let all = alive
+                            .iter()
+                            .flat_map(|node| crate::node::Local::rooms(&run.world.nodes[*node].sockets));
                         assert_eq!(rooms, all.collect::<BTreeSet<_>>().into_iter().collect::<Vec<_>>());
                     }
                     Asked::Events(mut answers) => {

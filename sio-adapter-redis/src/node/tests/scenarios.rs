@@ -406,7 +406,8 @@ fn requests_beyond_the_bound_are_refused<D: Dialect>(dialect: D) {
     let mut world = World::with(dialect, 1, 2, settings);
     world.nodes[0].sockets.connect("a", &[]);
     world.settle();
-    let fetch = |world: &World<D>| world.with_node(0, |node, bus, now| node.fetch_sockets(&to(&[]), now, bus));
+    let fetch =
+        |world: &World<D>| world.with_node(0, |node, bus, now| node.fetch_sockets(&to(&[]), now, bus));
     let (first, second, third) = (fetch(&world), fetch(&world), fetch(&world));
     let refused = arrived(third).unwrap_err();
     assert!(matches!(refused.cause, AdapterError::TooManyPending(2)));
@@ -527,9 +528,10 @@ fn a_node_that_ended_is_not_counted<D: Dialect>(dialect: D) {
 
 fn malformed_messages_are_counted_and_change_nothing<D: Dialect>(dialect: D) {
     let mut world = world(dialect);
-    let channels: Vec<String> = ["socket.io#/#", "socket.io#/#x#", "socket.io-request#/#", "socket.io-response#/#"]
-        .map(str::to_owned)
-        .to_vec();
+    let channels: Vec<String> =
+        ["socket.io#/#", "socket.io#/#x#", "socket.io-request#/#", "socket.io-response#/#"]
+            .map(str::to_owned)
+            .to_vec();
     let mut random = super::Random::new(7);
     for round in 0..2_000 {
         let channel = &channels[random.below(4)];
@@ -598,11 +600,9 @@ fn malformed<D: Dialect>(world: &World<D>) -> u64 {
 fn room_channels_follow_the_rooms() {
     let channel = |room: &str| format!("socket.io#/#{room}#");
     let id = "abcdefghijklmnopqrst";
-    for (mode, rooms) in [
-        (Mode::Static, vec![]),
-        (Mode::Dynamic, vec!["r"]),
-        (Mode::DynamicPrivate, vec!["r", id]),
-    ] {
+    for (mode, rooms) in
+        [(Mode::Static, vec![]), (Mode::Dynamic, vec!["r"]), (Mode::DynamicPrivate, vec!["r", id])]
+    {
         let mut world = World::new(InSharded(mode), 1, 1);
         world.settle();
         let basic = world.nodes[0].bus.shards();

@@ -177,7 +177,8 @@ impl Sockets {
             rooms.iter().any(|room| id == room || socket.rooms.contains(room))
         };
         let selected = state.sockets.iter().filter(|(id, socket)| {
-            (options.rooms.is_empty() || is_in(id, socket, &options.rooms)) && !is_in(id, socket, &options.except)
+            (options.rooms.is_empty() || is_in(id, socket, &options.rooms))
+                && !is_in(id, socket, &options.except)
         });
         selected.map(|(id, _)| id.clone()).collect()
     }
@@ -185,7 +186,10 @@ impl Sockets {
     /// What a client has received, as text.
     pub(crate) fn received(&self, id: &str) -> Vec<String> {
         let state = self.locked();
-        state.sockets.get(id).map_or_else(Vec::new, |s| s.received.iter().map(|(data, _)| data.clone()).collect())
+        state
+            .sockets
+            .get(id)
+            .map_or_else(Vec::new, |s| s.received.iter().map(|(data, _)| data.clone()).collect())
     }
 
     fn deliver(&self, clients: &[String], data: &str, attachments: &[Bytes]) {

@@ -307,7 +307,9 @@ impl<D: Dialect> World<D> {
             let events = std::mem::take(&mut member.sockets.locked().server_events);
             for (data, reply) in &events {
                 let answers = data.starts_with("[\"ask\"");
-                if let Some(to) = reply.clone().filter(|_| answers && !self.random.chance(self.faults.silence)) {
+                if let Some(to) =
+                    reply.clone().filter(|_| answers && !self.random.chance(self.faults.silence))
+                {
                     let delay = self.delay();
                     self.schedule(delay, Event::HandlerAnswers { node, to, data: data.clone() });
                 }
@@ -337,7 +339,8 @@ impl<D: Dialect> World<D> {
                     let not_before = self.arrivals.get(&key).copied().unwrap_or(self.start);
                     let arrival = (self.now + self.delay()).max(not_before);
                     self.arrivals.insert(key, arrival);
-                    let event = Event::Deliver { node, channel: channel.to_owned(), message: message.clone() };
+                    let event =
+                        Event::Deliver { node, channel: channel.to_owned(), message: message.clone() };
                     self.schedule(arrival - self.now, event);
                 }
             }
