@@ -298,8 +298,10 @@ impl Server {
     /// Has failures that no caller waits for reported to `callback`: rejected arguments, handlers that return
     /// errors or panic, emits that fail. Without it they are logged as warnings.
     pub fn on_error(&self, callback: impl Fn(&Failure) + Send + Sync + 'static) -> &Self {
-        let mut on_error = self.shared.on_error.write().unwrap_or_else(PoisonError::into_inner);
-        *on_error = Some(Arc::new(callback));
+        let callback = Arc::new(callback);
+        let old = self.shared.on_error.write().unwrap_or_else(PoisonError::into_inner).replace(callback);
+        // Without the lock: it is the user's code.
+        drop(old);
         self
     }
 

@@ -84,9 +84,8 @@ impl LocalNamespace {
     /// took it: what is volatile passes by those that are busy.
     pub fn broadcast(&self, packet: &Packet<'_>, options: &BroadcastOptions) -> usize {
         let Some(namespace) = self.namespace.upgrade() else { return 0 };
-        let stored = namespace.store(packet, options);
+        let (sockets, stored) = namespace.select_and_store(packet, options);
         let packet = stored.as_ref().unwrap_or(packet);
-        let sockets = namespace.select(options);
         if sockets.is_empty() {
             return 0;
         }

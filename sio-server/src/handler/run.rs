@@ -14,7 +14,6 @@ use super::{AckSlot, BoxFuture, Context, EventTable, INTERNAL_ERROR, Rejection, 
 use crate::error::{ConnectError, Failure};
 use crate::namespace::NamespaceInner;
 use crate::reason::DisconnectReason;
-use crate::server::Shared;
 use crate::socket::SocketInner;
 
 /// Runs everything registered for one event: listeners for any event first, then those for this one, then, when
@@ -104,22 +103,18 @@ pub(crate) fn middlewares(
     }))
 }
 
-/// Polls once in place; what is not ready then goes on in a task of its own.
-pub(crate) fn now_or_spawn(server: &Shared, future: impl Future<Output = ()> + Send + 'static) {
-    let mut future: BoxFuture<()> = Box::pin(future);
-    if future.as_mut().poll(&mut TaskContext::from_waker(Waker::noop())).is_pending() {
-        server.spawn(future);
-    }
+/// Polls once in place. The waker left behind does nothing: whoever goes on with it polls again.
+pub(crate) fn poll_once<F: Future + Unpin>(future: &mut F) -> Poll<F::Output> {
+    Pin::new(future).poll(&mut TaskContext::from_waker(Waker::noop()))
 }
 
 /// Calls a handler and polls it once. The order in which handlers of a socket start is the order of its packets; one
 /// that waits goes on in a task of its own.
 fn start(handler: &Call<()>, cx: &Context<'_>, on_failure: OnFailure) {
     let ack = cx.ack.filter(|_| on_failure == OnFailure::Answer);
-    // The first poll leaves a waker that does nothing behind: the task polls again as soon as it starts.
     let polled = catch_unwind(AssertUnwindSafe(|| {
         let mut future = handler(cx)?;
-        let poll = future.as_mut().poll(&mut TaskContext::from_waker(Waker::noop()));
+        let poll = poll_once(&mut future);
         Ok::<_, Rejection>((poll, future))
     }));
     match polled {

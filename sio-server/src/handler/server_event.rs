@@ -5,14 +5,14 @@ use std::fmt;
 use std::future::Future;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Arc, Mutex};
-use std::task::{Context as TaskContext, Poll, Waker};
+use std::task::Poll;
 
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use sio_protocol::socketio::{OwnedArgs, Packet, PlaceholderKeys, RawArgs, write_args_with};
 
 use super::reply::{ErrorReply, Responder};
-use super::run::{Contained, Outcome};
+use super::run::{Contained, Outcome, poll_once};
 use super::{BoxFuture, INTERNAL_ERROR, IntoReply, Rejection};
 use crate::error::EmitError;
 use crate::namespace::NamespaceInner;
@@ -120,10 +120,9 @@ pub(crate) fn handle(namespace: &Arc<NamespaceInner>, packet: &Packet<'_>, reply
 
 fn start(handler: &ServerHandler, cx: &ServerContext<'_>) {
     let slot = cx.reply.filter(|_| handler.answers);
-    // The first poll leaves a waker that does nothing behind: the task polls again as soon as it starts.
     let polled = catch_unwind(AssertUnwindSafe(|| {
         let mut future = (handler.call)(cx)?;
-        let poll = future.as_mut().poll(&mut TaskContext::from_waker(Waker::noop()));
+        let poll = poll_once(&mut future);
         Ok::<_, Rejection>((poll, future))
     }));
     match polled {

@@ -13,7 +13,7 @@ use sio_protocol::parser::Parser;
 use sio_protocol::socketio::Packet;
 use smallvec::SmallVec;
 
-use crate::adapter::recovery::{Restored, Session, Store};
+use crate::adapter::recovery::{Gone, Restored, Session, Store};
 use crate::adapter::rooms::{Changes, Rooms};
 use crate::adapter::{
     Adapter, AdapterFactory, BroadcastOptions, LocalAdapter, LocalNamespace, RoomEvent, RoomListeners,
@@ -146,7 +146,8 @@ impl NamespaceInner {
         }
     }
 
-    fn update_table(&self, update: impl FnOnce(&mut Table)) {
+    /// Changes the handlers; what `update` takes out it gives back, to be dropped without the lock.
+    fn update_table<R>(&self, update: impl FnOnce(&mut Table) -> R) -> R {
         match &self.parent {
             Some(parent) => parent.update_table(update),
             None => update(Arc::make_mut(&mut self.table.write().unwrap_or_else(PoisonError::into_inner))),
@@ -183,14 +184,23 @@ impl NamespaceInner {
         Some(f(&mut store.locked(), now))
     }
 
-    /// Keeps an event that can be repeated, and gives it with its offset; `None` when it is to be sent as it is.
-    pub(crate) fn store(&self, packet: &Packet<'_>, options: &BroadcastOptions) -> Option<Packet<'static>> {
-        if packet.id.is_some() || options.flags.volatile {
-            return None;
+    /// The sockets that a broadcast goes to. An event that can be repeated is kept for those who are away and given
+    /// back with its offset, to be sent instead; both at one moment, so that a socket that comes back gets it once.
+    pub(crate) fn select_and_store(
+        &self,
+        packet: &Packet<'_>,
+        options: &BroadcastOptions,
+    ) -> (Vec<Arc<SocketInner>>, Option<Packet<'static>>) {
+        if packet.id.is_some() || options.flags.volatile || !self.recovers() {
+            return (self.select(options), None);
         }
         let unix = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
         let unix = u64::try_from(unix.as_millis()).unwrap_or(u64::MAX);
-        self.with_recovery(|store, now| store.store(packet, options, now, unix))
+        let stored = self.with_recovery(|store, now| {
+            let packet = store.store(packet, options, now, unix);
+            (self.select(options), Some(packet))
+        });
+        stored.unwrap_or_else(|| (self.select(options), None))
     }
 
     pub(crate) fn save_session(&self, pid: String, session: Session) {
@@ -199,6 +209,31 @@ impl NamespaceInner {
 
     pub(crate) fn restore_session(&self, pid: &str, offset: &str) -> Option<Restored> {
         self.with_recovery(|store, now| store.restore(pid, offset, now)).flatten()
+    }
+
+    /// What a returning client has missed since it was last asked for.
+    pub(crate) fn take_missed(&self, restored: &mut Restored) -> Result<Vec<Packet<'static>>, Gone> {
+        self.with_recovery(|store, _| store.take_missed(restored)).unwrap_or(Err(Gone))
+    }
+
+    /// Puts a returning client's socket into its rooms, unless there is something it has missed, which is given then:
+    /// from here on it gets everything like all others.
+    pub(crate) fn insert_returning(
+        &self,
+        socket: &Arc<SocketInner>,
+        rooms: &[String],
+        restored: &mut Restored,
+    ) -> Result<Vec<Packet<'static>>, Gone> {
+        self.change(socket.id(), |changes| {
+            let missed = self.with_recovery(|store, _| {
+                let missed = store.take_missed(restored)?;
+                if missed.is_empty() {
+                    self.with_rooms(|all| insert(all, socket, rooms, changes));
+                }
+                Ok(missed)
+            });
+            missed.unwrap_or(Err(Gone))
+        })
     }
 
     pub(crate) fn skips_middlewares(&self) -> bool {
@@ -226,39 +261,39 @@ impl NamespaceInner {
     }
 
     pub(crate) fn insert(&self, socket: &Arc<SocketInner>, rooms: &[String]) {
-        self.change(socket.id(), |all, changes| {
-            all.insert(Arc::clone(socket), changes);
-            for room in rooms {
-                all.join(socket.id().as_str(), room, changes);
-            }
-        });
+        self.change(socket.id(), |changes| self.with_rooms(|all| insert(all, socket, rooms, changes)));
     }
 
-    pub(crate) fn remove(&self, socket: &SocketInner) {
-        self.change(socket.id(), |all, changes| all.remove(socket.id().as_str(), changes));
+    /// Takes a socket out of all its rooms, and gives their names.
+    pub(crate) fn remove(&self, socket: &SocketInner) -> Vec<String> {
+        let id = socket.id().as_str();
+        self.change(socket.id(), |changes| {
+            let (rooms, removed) = self.with_rooms(|all| (all.of(id), all.remove(id, changes)));
+            // Not under the lock, should it be the last reference.
+            drop(removed);
+            rooms
+        })
     }
 
     pub(crate) fn join(&self, socket: &SocketInner, rooms: &[String]) {
-        self.change(socket.id(), |all, changes| {
-            for room in rooms {
-                all.join(socket.id().as_str(), room, changes);
-            }
+        let id = socket.id().as_str();
+        self.change(socket.id(), |changes| {
+            self.with_rooms(|all| rooms.iter().for_each(|room| all.join(id, room, changes)));
         });
     }
 
     pub(crate) fn leave(&self, socket: &SocketInner, rooms: &[String]) {
-        self.change(socket.id(), |all, changes| {
-            for room in rooms {
-                all.leave(socket.id().as_str(), room, changes);
-            }
+        let id = socket.id().as_str();
+        self.change(socket.id(), |changes| {
+            self.with_rooms(|all| rooms.iter().for_each(|room| all.leave(id, room, changes)));
         });
     }
 
-    /// Changes the rooms of the socket `id`, and tells of it when the lock is released.
-    fn change<R>(&self, id: &SocketId, f: impl FnOnce(&mut Rooms<Arc<SocketInner>>, &mut Changes) -> R) -> R {
+    /// Has `f` change the rooms of the socket `id`, and tells of it afterwards, when no lock is held.
+    fn change<R>(&self, id: &SocketId, f: impl FnOnce(&mut Changes) -> R) -> R {
         let user = &self.parent.as_deref().unwrap_or(self).room_listeners;
         let mut changes = Changes::new(self.room_listeners.is_wanted(user));
-        let result = self.with_rooms(|all| f(all, &mut changes));
+        let result = f(&mut changes);
         if !changes.is_empty() {
             self.room_listeners.tell(user, &**self.adapter(), id, changes);
         }
@@ -273,6 +308,16 @@ impl NamespaceInner {
             SmallVec::from_iter([Arc::clone(self)])
         }
     }
+}
+
+fn insert(
+    all: &mut Rooms<Arc<SocketInner>>,
+    socket: &Arc<SocketInner>,
+    rooms: &[String],
+    changes: &mut Changes,
+) {
+    all.insert(Arc::clone(socket), changes);
+    rooms.iter().for_each(|room| all.join(socket.id().as_str(), room, changes));
 }
 
 impl fmt::Debug for NamespaceInner {
@@ -398,7 +443,7 @@ impl Namespace {
 
     /// Removes all handlers of `event` that were registered on the namespace.
     pub fn off(&self, event: &str) -> &Self {
-        self.0.update_table(|table| table.events.remove(event));
+        drop(self.0.update_table(|table| table.events.remove(event)));
         self
     }
 
