@@ -297,10 +297,15 @@ pub trait Adapter: Send + Sync + fmt::Debug + 'static {
 }
 
 /// Makes the adapter of each namespace. Node: the `adapter` option.
+#[async_trait]
 pub trait AdapterFactory: Send + Sync + fmt::Debug + 'static {
     /// Makes the adapter of the namespace that `local` stands for. Called once per namespace, with no lock held, on the
     /// thread that needs the namespace first: the task of a client, perhaps, so it must not wait. Others that need the
     /// namespace meanwhile do wait, so it must not ask for it by [`Server::of`](crate::Server::of); `local` can be used
     /// at once.
     fn attach(&self, local: LocalNamespace) -> Arc<dyn Adapter>;
+
+    /// Ends what the adapters share; called once by [`Server::close`](crate::Server::close), after all adapters were
+    /// closed.
+    async fn close(&self) {}
 }
