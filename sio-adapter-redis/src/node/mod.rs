@@ -34,6 +34,7 @@ pub(crate) use self::core::{Identity, Settings};
 pub(crate) use self::local::{Local, Question, ReplyTo, Sink};
 pub(crate) use self::sharded::{Sharded, ShardedOptions};
 pub(crate) use self::stats::Counters;
+use crate::link::Topic;
 
 /// One namespace of this node, as the cluster sees it: the part that both dialects have.
 pub(crate) trait Node: Send + Sync + Sized + 'static {
@@ -138,17 +139,6 @@ pub(crate) trait Bus: Send + Sync {
 
     /// Says that [`Node::poll_timeout`] gives an earlier time than before.
     fn wake(&self);
-}
-
-/// What is subscribed to.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
-pub(crate) enum Topic {
-    /// `SUBSCRIBE`.
-    Channel(String),
-    /// `PSUBSCRIBE`, in Redis' own notation.
-    Pattern(String),
-    /// `SSUBSCRIBE`.
-    Shard(String),
 }
 
 /// Says why a message was not queued.

@@ -30,6 +30,7 @@ impl<S> Questions<S> {
         Self { open: HashMap::new(), deadlines: BTreeSet::new(), next_key: 0, max_open, is_closed: false }
     }
 
+    #[cfg(test)]
     pub(super) fn len(&self) -> usize {
         self.open.len()
     }

@@ -131,6 +131,7 @@ impl<S: Sink> Requests<S> {
         }
     }
 
+    #[cfg(test)]
     pub(super) fn len(&self) -> usize {
         self.open.len()
     }

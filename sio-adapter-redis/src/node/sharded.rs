@@ -174,16 +174,16 @@ impl<L: Local> Node for Sharded<L> {
 
     fn start(&self, bus: &dyn Bus) {
         // The private channel first: once others count this node, it has to receive everything else.
-        bus.subscribe(Topic::Shard(self.private.clone()));
-        bus.subscribe(Topic::Shard(self.core.channel().to_owned()));
+        bus.subscribe(Topic::Shard(self.private.as_str().into()));
+        bus.subscribe(Topic::Shard(self.core.channel().into()));
     }
 
     fn stop(&self, bus: &dyn Bus) {
-        bus.unsubscribe(Topic::Shard(self.core.channel().to_owned()));
+        bus.unsubscribe(Topic::Shard(self.core.channel().into()));
         for room in self.rooms.close() {
-            bus.unsubscribe(Topic::Shard(self.channels.room(&room)));
+            bus.unsubscribe(Topic::Shard(self.channels.room(&room).into()));
         }
-        bus.unsubscribe(Topic::Shard(self.private.clone()));
+        bus.unsubscribe(Topic::Shard(self.private.as_str().into()));
         self.core.close();
     }
 
@@ -254,7 +254,7 @@ impl<L: Local> Node for Sharded<L> {
             room,
             || subscribes && self.core.local.has_room(room),
             |room, wanted| {
-                let topic = Topic::Shard(self.channels.room(room));
+                let topic = Topic::Shard(self.channels.room(room).into());
                 if wanted { bus.subscribe(topic) } else { bus.unsubscribe(topic) }
             },
         );

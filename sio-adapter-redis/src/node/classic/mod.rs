@@ -68,10 +68,10 @@ impl<L: Local> Classic<L> {
     /// everything else.
     fn topics(&self) -> [Topic; 4] {
         [
-            Topic::Pattern(self.channels.broadcast_pattern()),
-            Topic::Channel(self.channels.response().to_owned()),
-            Topic::Channel(self.private.clone()),
-            Topic::Channel(self.channels.request().to_owned()),
+            Topic::Pattern(self.channels.broadcast_pattern().into()),
+            Topic::Channel(self.channels.response().into()),
+            Topic::Channel(self.private.as_str().into()),
+            Topic::Channel(self.channels.request().into()),
         ]
     }
 

@@ -631,7 +631,7 @@ fn ids_of_another_length_have_channels_of_their_own() {
 #[test]
 fn the_counted_channel_is_subscribed_to_last() {
     let order = |topics: Vec<Topic>| match topics.last() {
-        Some(Topic::Channel(name) | Topic::Shard(name)) => name.clone(),
+        Some(Topic::Channel(name) | Topic::Shard(name)) => name.to_string(),
         other => panic!("{other:?}"),
     };
     assert_eq!(order(started(&InClassic::default())), "socket.io-request#/#");

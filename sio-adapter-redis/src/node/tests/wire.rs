@@ -320,8 +320,8 @@ fn fetched<D: Dialect>(dialect: D, name: &str, key: &str) -> sio_server::SocketD
     let at = message.windows(theirs.len()).position(|window| window == theirs.as_bytes()).unwrap();
     message[at..at + ours.len()].copy_from_slice(ours.as_bytes());
     let channel = world.nodes[0].bus.topics.lock().unwrap().iter().find_map(|topic| match topic {
-        crate::node::Topic::Channel(name) if name.contains("response") => Some(name.clone()),
-        crate::node::Topic::Shard(name) if name.len() > 16 => Some(name.clone()),
+        crate::node::Topic::Channel(name) if name.contains("response") => Some(name.to_string()),
+        crate::node::Topic::Shard(name) if name.len() > 16 => Some(name.to_string()),
         _ => None,
     });
     world.with_node(0, |node, bus, now| node.handle_message(&channel.unwrap(), &message.into(), now, bus));

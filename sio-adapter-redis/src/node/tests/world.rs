@@ -105,7 +105,7 @@ impl Bus for SimBus {
 impl SimBus {
     fn matches(&self, channel: &str) -> usize {
         let matches = |topic: &&Topic| match topic {
-            Topic::Channel(name) | Topic::Shard(name) => name == channel,
+            Topic::Channel(name) | Topic::Shard(name) => **name == *channel,
             Topic::Pattern(pattern) => {
                 let prefix = pattern.strip_suffix('*').unwrap().replace('\\', "");
                 channel.starts_with(&prefix)
@@ -116,7 +116,7 @@ impl SimBus {
 
     pub(crate) fn shards(&self) -> HashSet<String> {
         let name = |topic: &Topic| match topic {
-            Topic::Shard(name) => Some(name.clone()),
+            Topic::Shard(name) => Some(name.to_string()),
             _ => None,
         };
         locked(&self.topics).iter().filter_map(name).collect()
