@@ -1,8 +1,16 @@
-//! Under construction.
+//! Socket.IO servers, Rust and Node, as one cluster over Redis.
 
-#[allow(dead_code)] // used by what is built on it
+mod classic;
+mod driver;
 mod link;
+mod node;
+mod options;
+mod sharded;
 
+pub use classic::{RedisAdapter, RedisAdapterBuilder};
+pub use driver::Stats;
 pub use link::{
-    ConnectError, LinkError, LostReason, PublishError, RedisConnection, RedisEvent, RedisTarget, Stats,
+    ConnectError, LinkError, LostReason, PublishError, RedisConnection, RedisEvent, RedisTarget,
+    Stats as LinkStats,
 };
+pub use sharded::{ShardedRedisAdapter, ShardedRedisAdapterBuilder, SubscriptionMode};
