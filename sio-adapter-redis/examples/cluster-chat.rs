@@ -12,6 +12,6 @@ use sio_server::Server;
 #[tokio::main]
 async fn main() -> Result<(), Box<dyn std::error::Error>> {
     let url = std::env::var("REDIS_URL").unwrap_or_else(|_| "redis://127.0.0.1:6379".to_owned());
-    let builder = Server::builder().adapter(RedisAdapter::connect(&url).await?);
+    let builder = Server::builder().adapter(RedisAdapter::connect(url.as_str()).await?);
     switchboard::run(builder, std::env::var("NODE_NAME").ok()).await
 }

@@ -64,18 +64,18 @@ impl Namespace {
         if is_reserved_event(event) {
             return Err(EmitError::ReservedEvent(event.to_owned()));
         }
-        self.with_event(event, args, |packet, message| match &self.channels {
+        match &self.channels {
             Channels::Classic(channels) => {
-                let payload = Payload::from(packet);
-                Broadcast::new(EMITTER, payload, opts.clone()).encode(message)?;
-                Ok(sink(Verb::Publish, &channels.target(opts), message))
+                let mut message = Scratch::take();
+                Broadcast::encode_event(EMITTER, &self.path, event, args, opts, &mut message.0)?;
+                Ok(sink(Verb::Publish, &channels.target(opts), &message.0))
             }
-            Channels::Sharded(channels) => {
+            Channels::Sharded(channels) => self.with_event(event, args, |packet, message| {
                 let packet = Payload::from(packet);
                 let body = Body::Broadcast { packet, opts: opts.clone(), request_id: None };
                 self.sharded(channels, body, message, sink)
-            }
-        })
+            }),
+        }
     }
 
     /// Makes the command for an event to the servers themselves.

@@ -150,13 +150,23 @@ fn count(line: &[u8], tally: &mut Tally) -> Result<(), String> {
         [b':', ..] => tally.taken += 1,
         [b'-', text @ ..] => {
             tally.refused += 1;
-            tally.refusal.get_or_insert_with(|| String::from_utf8_lossy(text.trim_ascii_end()).into_owned());
+            tally.refusal.get_or_insert_with(|| refusal_of(&String::from_utf8_lossy(text.trim_ascii_end())));
         }
         other => {
             return Err(format!("unexpected answer \"{}\"", other[..other.len().min(40)].escape_ascii()));
         }
     }
     Ok(())
+}
+
+fn refusal_of(text: &str) -> String {
+    // One node of a cluster, which was taken for all of Redis.
+    let hint = if text.starts_with("MOVED ") {
+        "; the address of a cluster begins with redis-cluster://"
+    } else {
+        ""
+    };
+    format!("{text}{hint}")
 }
 
 /// Far more than any error of Redis has.
@@ -208,6 +218,14 @@ mod tests {
             let refusal = Some("NOPERM no channel".to_owned());
             assert_eq!(tally, Tally { taken: 4, unheard: 2, refused: 2, refusal }, "{step}");
         }
+    }
+
+    #[test]
+    fn one_node_of_a_cluster_gets_a_hint() {
+        let mut tally = Tally::default();
+        Answers::default().feed(b"-MOVED 7 10.0.0.1:6379\r\n", &mut tally).unwrap();
+        let refusal = tally.refusal.unwrap();
+        assert_eq!(refusal, "MOVED 7 10.0.0.1:6379; the address of a cluster begins with redis-cluster://");
     }
 
     #[test]

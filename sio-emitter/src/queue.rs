@@ -498,6 +498,7 @@ mod tests {
         tokio::time::advance(TIMEOUT / 2).await;
         let emit = Arc::clone(&queue).push_when_room(Verb::Publish, "c".to_owned(), vec![b'x'; 1000]);
         let expired = async {
+            // why: virtual time, which moves on by itself.
             tokio::time::sleep_until(start + TIMEOUT).await;
             queue.set_away(Some("gone".to_owned()));
             queue.expire()

@@ -184,7 +184,7 @@ enum Answer {
     /// A line with its mark: `+OK`, `-ERR ..`, `:1`.
     Line(String),
     Bulk(Vec<u8>),
-    Array(Vec<Answer>),
+    Array(Vec<Self>),
 }
 
 impl Connection {

@@ -124,7 +124,7 @@ async fn flags_rooms_and_namespaces_are_where_nodes_emitter_has_them() {
     assert_eq!(admin.path(), "/admin");
     io.volatile().to("a").emit("e", &()).await.unwrap();
     io.to("a").to(["b", "a"]).in_(vec!["c".to_owned()]).emit("e", &()).await.unwrap();
-    io.except(&["x", "y"]).volatile().compress(false).emit("e", &()).await.unwrap();
+    io.except(["x", "y"].as_slice()).volatile().compress(false).emit("e", &()).await.unwrap();
     admin.emit("e", &()).await.unwrap();
     admin.to("a").except("b").emit("e", &()).await.unwrap();
     io.of("/x#y").to("#").emit("e", &()).await.unwrap();

@@ -188,7 +188,7 @@ async fn who_is_not_let_in_is_told_why() {
             "redis refuses the connection: NOAUTH who are you",
         ),
         (
-            "HTTP/1.1 400 Bad Request\r\n",
+            "HTTP/1.1 400 Bad Request\r\nconnection: close\r\n\r\n",
             r#"redis refuses the connection: this is not redis: "HTTP/1.1 400 Bad Request""#,
         ),
         ("", "redis refuses the connection: the connection was closed"),

@@ -52,10 +52,8 @@ pub(crate) async fn connect(mut config: Config, limit: Duration) -> Result<Clien
 
 /// Says how messages are to be treated.
 pub(crate) fn options(client: &Client, dialect: Dialect, prefix: &str, response: Duration) -> Options {
-    let mut options = Options::default();
-    options.max_attempts = Some(1);
-    options.fail_fast = true;
-    options.timeout = Some(response);
+    let mut options =
+        Options { max_attempts: Some(1), fail_fast: true, timeout: Some(response), ..Options::default() };
     if client.is_clustered() && dialect == Dialect::Classic {
         // Every node of a cluster passes messages on to all others. Through one and the same node they keep their
         // order, whatever the room.
@@ -107,13 +105,16 @@ struct Batches {
     running: VecDeque<Batch>,
 }
 
+/// One for each message; a single error if the pipeline as a whole has failed.
+type Results = Vec<Result<Value, Error>>;
+
 struct Batch {
     count: u64,
-    results: Pin<Box<dyn Future<Output = Vec<Result<Value, Error>>> + Send>>,
+    results: Pin<Box<dyn Future<Output = Results> + Send>>,
 }
 
 enum Step {
-    Answered(u64, Vec<Result<Value, Error>>),
+    Answered(u64, Results),
     Started,
     Finished,
 }
@@ -174,7 +175,7 @@ async fn add(
     }
 }
 
-fn settle(queue: &Queue, count: u64, results: Vec<Result<Value, Error>>) {
+fn settle(queue: &Queue, count: u64, results: Results) {
     let mut tally = Tally::default();
     let mut broken = None;
     if results.len() as u64 == count {

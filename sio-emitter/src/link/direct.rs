@@ -114,6 +114,9 @@ impl Target {
         }
         let text = String::from_utf8_lossy(&answer);
         let mut answers = text.lines();
+        if !text.is_empty() && !text.starts_with(['+', '-']) {
+            return Ok(Err(refusal_of(answers.next().unwrap_or_default())));
+        }
         if expected == 3 {
             let answer = answers.next().unwrap_or_default();
             if !answer.starts_with('+') {

@@ -49,9 +49,11 @@ impl Route {
 pub(crate) fn read_url(url: &str) -> Result<Config, ConnectError> {
     let scheme = url.split_once("://").map(|(scheme, _)| scheme.to_ascii_lowercase()).unwrap_or_default();
     // fred takes every scheme that it does not know for `redis`, and without its TLS it only warns.
-    let (base, kind) = scheme.split_once(['-', '+']).unwrap_or((&scheme, ""));
+    let (base, kind) = scheme.split_at(scheme.find(['-', '+']).unwrap_or(scheme.len()));
     let tls = matches!(base, "rediss" | "valkeys");
-    if !(tls || matches!(base, "redis" | "valkey")) || !matches!(kind, "" | "cluster" | "sentinel" | "unix") {
+    if !(tls || matches!(base, "redis" | "valkey"))
+        || !matches!(kind, "" | "-cluster" | "-sentinel" | "+unix")
+    {
         return Err(ConnectError::Config(format!(
             "the address has to begin with redis://, rediss://, redis+unix://, redis-cluster:// or \
              redis-sentinel://, not with \"{scheme}\""
@@ -149,6 +151,8 @@ mod tests {
             "http://localhost",
             "",
             "redis-stream://h",
+            "redis-unix:///x",
+            "redis+cluster://h",
             "mredis://h",
             "redis://",
             "redis:h",

@@ -28,7 +28,7 @@ impl Report {
         let target = if shown { ProgressDrawTarget::stderr() } else { ProgressDrawTarget::hidden() };
         let bar = ProgressBar::with_draw_target(length, target);
         let template = match length {
-            Some(_) => "{bar:30} {bytes} of {total_bytes}, {msg}, {eta} left",
+            Some(_) => "{bar:16} {percent} %, {msg}, {eta} left",
             None => "{spinner} {bytes}, {msg}",
         };
         // The templates are known to be right; the style of the house would do as well.
