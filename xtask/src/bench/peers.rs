@@ -92,8 +92,8 @@ impl Peer {
     /// As in tables and charts.
     pub(crate) fn label(self) -> &'static str {
         match self {
-            Self::SioServer => "this server",
-            Self::SioServerJemalloc => "this server, jemalloc",
+            Self::SioServer => "sio",
+            Self::SioServerJemalloc => "sio, jemalloc",
             Self::Floor => "floor",
             Self::Socketioxide => "socketioxide",
             Self::SocketioxideJemalloc => "socketioxide, jemalloc",
