@@ -28,12 +28,12 @@ use crate::socketio::Number;
 /// # Ok::<(), sio_protocol::Malformed>(())
 /// ```
 pub fn write_json(json: &str, attachments: &[Bytes], writer: &mut Writer<'_>) -> Result<(), Malformed> {
-    let mut translation = FromJson { cursor: Cursor::new(json, 0), attachments, writer, depth: 0 };
-    translation.value()?;
-    match translation.cursor.peek() {
-        None => Ok(()),
-        Some(_) => Err(translation.cursor.error().into()),
-    }
+    FromJson { cursor: Cursor::new(json, 0), attachments, writer, depth: 0 }.whole()
+}
+
+/// Writes one JSON value without binary values, inside so many arrays and maps.
+pub(super) fn write_json_at(depth: usize, json: &str, writer: &mut Writer<'_>) -> Result<(), Malformed> {
+    FromJson { cursor: Cursor::new(json, 0), attachments: &[], writer, depth }.whole()
 }
 
 /// Writes one JSON value, or null if the text turns out not to be one.
@@ -53,6 +53,15 @@ struct FromJson<'t, 'o> {
 }
 
 impl FromJson<'_, '_> {
+    /// Writes the value, and sees to it that nothing stands behind it.
+    fn whole(mut self) -> Result<(), Malformed> {
+        self.value()?;
+        match self.cursor.peek() {
+            None => Ok(()),
+            Some(_) => Err(self.cursor.error().into()),
+        }
+    }
+
     fn value(&mut self) -> Result<(), Malformed> {
         if !self.attachments.is_empty()
             && let Some(index) = self.cursor.placeholder()

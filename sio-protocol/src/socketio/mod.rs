@@ -21,6 +21,7 @@ mod writer;
 
 pub(crate) use decoder::check_data;
 pub(crate) use header::MAX_ACK_ID;
+pub(crate) use reader::RAW_VALUE;
 
 pub use args::{ArgsError, OwnedArgs, RawArgs, read_value};
 pub use decoder::JsonDecoder;

@@ -397,4 +397,4 @@ impl From<Syntax> for ArgsError {
 }
 
 /// The name under which `serde_json` asks for, and offers, text that is not to be parsed.
-pub(super) const RAW_VALUE: &str = "$serde_json::private::RawValue";
+pub(crate) const RAW_VALUE: &str = "$serde_json::private::RawValue";

@@ -3,6 +3,7 @@
 use std::borrow::Cow;
 
 use bytes::Bytes;
+use serde::Serialize;
 
 use crate::cluster::input::Input;
 use crate::cluster::options::OptsForm;
@@ -10,7 +11,8 @@ use crate::cluster::output::{Output, whole_or_nothing};
 use crate::cluster::payload::write_packet;
 use crate::cluster::{ClusterError, EMITTER, Opts, Payload};
 use crate::limits::Limits;
-use crate::msgpack::{Reader, Token};
+use crate::msgpack::{Dialect, Reader, Token, Writer, write_event};
+use crate::socketio::EncodeError;
 
 /// Is an event that goes to the clients of all servers, without acknowledgements.
 ///
@@ -90,6 +92,50 @@ impl<'a> Broadcast<'a> {
     /// that is not there. Nothing is appended then.
     pub fn encode(&self, out: &mut Vec<u8>) -> Result<(), ClusterError> {
         self.encode_as(PacketType::Event, out)
+    }
+
+    /// Appends the message for an event that is sent nowhere else, from its arguments and without a packet in
+    /// between, as [`encode`](Self::encode) would. Names that are reserved are for those to refuse who emit.
+    ///
+    /// # Errors
+    ///
+    /// If `args` cannot be written, or is nested deeper than 126 levels. Nothing is appended then.
+    ///
+    /// ```
+    /// use sio_protocol::cluster::classic::Broadcast;
+    /// use sio_protocol::cluster::{EMITTER, Opts};
+    ///
+    /// let mut message = Vec::new();
+    /// Broadcast::encode_event(EMITTER, "/", "hello", &("world", 1), &Opts::default(), &mut message)?;
+    /// assert!(message.starts_with(b"\x93\xa7emitter\x83\xa4type\x02\xa4data\x93\xa5hello\xa5world\x01"));
+    /// # Ok::<(), sio_protocol::socketio::EncodeError>(())
+    /// ```
+    pub fn encode_event<T: Serialize + ?Sized>(
+        uid: &str,
+        nsp: &str,
+        event: &str,
+        args: &T,
+        opts: &Opts<'_>,
+        out: &mut Vec<u8>,
+    ) -> Result<(), EncodeError> {
+        let before = out.len();
+        let mut writer = Writer::new(out, Dialect::Notepack3);
+        writer.array(3);
+        writer.string(uid);
+        writer.map(3);
+        writer.string("type");
+        writer.number(2_u32);
+        writer.string("data");
+        let written = write_event(&mut writer, event, args);
+        if written.is_err() {
+            out.truncate(before);
+            return written;
+        }
+        writer.string("nsp");
+        writer.string(nsp);
+        let form = if uid == EMITTER { OptsForm::Emitter } else { OptsForm::Server };
+        opts.write(&mut Output::msgpack(out), form);
+        Ok(())
     }
 
     /// Appends the message, with the packet type that the cluster needs. With
