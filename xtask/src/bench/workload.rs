@@ -147,7 +147,7 @@ impl Workload {
                 "{size} B emitted on one node, delivered by another to {members} ({}), {window} in flight",
                 dialect.name()
             ),
-            Self::Emitter => "Emitting 64 B to a room from outside, through Redis".to_owned(),
+            Self::Emitter => "Emitting to a room from outside, through Redis".to_owned(),
         }
     }
 
@@ -235,6 +235,8 @@ impl Workload {
                 let mut redis = stage.redis(LOAD_CORE)?;
                 let mut launch = stage.launch(SERVER_CORE, stage.log);
                 launch.environment.extend(redis.environment());
+                // Ours ends after N messages, in batches of B: not before it is ended.
+                launch.environment.extend([("N", u64::MAX.to_string()), ("B", "1000".to_owned())]);
                 let mut program = launch.run()?;
                 program.discard_output();
                 Ok(rates("messages/s", &load::emitter(&mut program, &mut redis, pace)?))
