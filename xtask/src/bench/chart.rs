@@ -73,10 +73,11 @@ fn chart(document: &Document, results: &Results) -> Option<String> {
     for caution in cautions {
         drawing.note(&format!("{} {}", caution.mark(), caution.meaning()));
     }
-    drawing.note(&format!(
-        "Medians of {} rounds, with a line from the lowest to the highest; the dashed floor is no Socket.IO server.",
-        document.settings.rounds
-    ));
+    let medians = match results.rounds() {
+        0 | 1 => "One round.".to_owned(),
+        rounds => format!("Medians of {rounds} rounds, with a line from the lowest to the highest."),
+    };
+    drawing.note(&(medians + " The dashed floor moves the same bytes without Socket.IO."));
     let environment = &document.environment;
     drawing.note(&format!("{} · {} · Linux {}", environment.date, environment.cpu, environment.kernel));
     Some(drawing.finish(&results.title))
@@ -102,7 +103,7 @@ impl Drawing {
         let scale = if highest > 0.0 { LONGEST / highest } else { 0.0 };
         let direction =
             if column.better == Better::Higher { "longer is better" } else { "shorter is better" };
-        self.y += 22.0;
+        self.y += 25.0;
         self.text(MARGIN, "unit", &format!("{}, {direction}", spelled_out(column.name)));
         self.y += 10.0;
         let top = self.y;
@@ -249,7 +250,7 @@ mod tests {
     fn the_best_stands_first_and_the_floor_last() {
         let text = drawn(&[(Peer::Floor, 1_990.0), (Peer::Node, 490.0), (Peer::SioServer, 990.0)]);
         let at = |label: &str| text.find(&format!(">{label}<")).unwrap();
-        assert!(at("this server") < at("Node") && at("Node") < at("floor"));
+        assert!(at("sio") < at("Node") && at("Node") < at("floor"));
         assert!(text.contains("2.01 × best peer, 0.50 × floor"), "{text}");
         assert!(text.contains("1,995†"), "{text}");
     }

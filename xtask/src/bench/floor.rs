@@ -427,7 +427,7 @@ mod tests {
     use super::*;
     use crate::bench::{
         clients::Waiting,
-        load::{self, Broadcast, Exchange, Kind, Opening, Pace},
+        load::{self, Broadcast, Exchange, Kind, Opening, Pace, Senders},
         meter::Timing,
         server::Server,
     };
@@ -461,7 +461,7 @@ mod tests {
     fn every_member_gets_every_message() {
         let server = floor();
         for (rooms, window) in [(1, 1), (1, 4), (3, 16)] {
-            let plan = Broadcast { rooms, members: 7, silent: 0, window, size: 64 };
+            let plan = Broadcast { rooms, members: 7, silent: 0, window, size: 64, senders: Senders::One };
             let (result, _) = load::broadcast(&plan, &server, pace(Waiting::Spin)).unwrap();
             assert!(result.usage.count > 7, "{plan:?}");
         }
@@ -470,7 +470,8 @@ mod tests {
     #[test]
     fn members_that_do_not_read_hold_up_nobody() {
         let server = floor();
-        let plan = Broadcast { rooms: 2, members: 7, silent: 2, window: 4, size: 1024 };
+        let plan =
+            Broadcast { rooms: 2, members: 7, silent: 2, window: 4, size: 1024, senders: Senders::All };
         let nap = Waiting::Nap(Duration::from_millis(1));
         let (result, _) = load::broadcast(&plan, &server, pace(nap)).unwrap();
         assert!(result.usage.count > 10);

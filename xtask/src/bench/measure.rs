@@ -24,8 +24,9 @@ use super::{
 };
 use crate::workspace;
 
-/// Time for a compiler in the server to see what is hot.
-const WARM_UP: Duration = Duration::from_secs(1);
+/// The share of the measured time that is spent on warming up before it: a compiler in the server has then seen tens
+/// of thousands of messages.
+const WARM_UP: f64 = 0.5;
 
 /// A program that is ready for a part.
 struct Ready {
@@ -47,12 +48,13 @@ pub(crate) fn measure(args: &Args, plan: &[Workload], prepared: &str) -> Result<
     fs::create_dir_all(&out)?;
     let rounds = args.rounds.unwrap_or(if args.quick { 2 } else { 3 });
     let seconds = args.seconds.unwrap_or(if args.quick { 1.0 } else { 2.0 });
-    let timing = Timing { warm_up: WARM_UP, window: Duration::try_from_secs_f64(seconds)? };
+    let window = Duration::try_from_secs_f64(seconds)?;
+    let timing = Timing { warm_up: window.mul_f64(WARM_UP), window };
     let pace = Pace { timing, waiting: if args.sleep { Waiting::Sleep } else { Waiting::Spin } };
     let settings = Settings {
         quick: args.quick,
         rounds,
-        warm_up_seconds: WARM_UP.as_secs_f64(),
+        warm_up_seconds: seconds * WARM_UP,
         seconds,
         workers: args.workers,
         generator_sleeps: args.sleep,

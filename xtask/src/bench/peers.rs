@@ -3,7 +3,7 @@
 //! Every server fulfils the same contract: environment `PORT` and `WORKERS`, ping interval 300 s, on `/` the
 //! events echo, ack, join, leave and bcast, and the line `listening on 127.0.0.1:PORT` once it accepts
 //! connections. In a cluster `REDIS_URL` and `DIALECT` say where and how. An emitter publishes to the room
-//! `room0` as fast as it can until it is ended.
+//! `room1` as fast as it can until it is ended.
 
 use std::{error::Error, fmt, fs, path::PathBuf, process::Command};
 
@@ -60,8 +60,8 @@ impl Role {
 }
 
 /// What redis-benchmark publishes: as long a channel and a message as the emitters'.
-const CHANNEL: &str = "socket.io#/#room0#";
-const MESSAGE_LENGTH: usize = 126;
+const CHANNEL: &str = "socket.io#/#room1#";
+const MESSAGE_LENGTH: usize = 140;
 
 impl Peer {
     pub(crate) const ALL: [Self; 8] = [
@@ -92,8 +92,8 @@ impl Peer {
     /// As in tables and charts.
     pub(crate) fn label(self) -> &'static str {
         match self {
-            Self::SioServer => "this server",
-            Self::SioServerJemalloc => "this server, jemalloc",
+            Self::SioServer => "sio",
+            Self::SioServerJemalloc => "sio, jemalloc",
             Self::Floor => "floor",
             Self::Socketioxide => "socketioxide",
             Self::SocketioxideJemalloc => "socketioxide, jemalloc",

@@ -1,7 +1,7 @@
 //! Which workloads run: all of them, or a choice that is done in a few minutes.
 
 use super::{
-    load::{Broadcast, Exchange, Kind, Membership, Opening},
+    load::{Broadcast, Exchange, Kind, Membership, Opening, Senders},
     workload::{Dialect, Workload},
 };
 
@@ -68,7 +68,7 @@ fn exchange(kind: Kind, depth: usize, size: usize) -> Workload {
 }
 
 fn broadcast(members: usize, window: usize) -> Broadcast {
-    Broadcast { rooms: 1, members, silent: 0, window, size: 64 }
+    Broadcast { rooms: 1, members, silent: 0, window, size: 64, senders: Senders::One }
 }
 
 fn membership(members: usize) -> Workload {

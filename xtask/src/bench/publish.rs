@@ -229,7 +229,7 @@ mod tests {
     #[test]
     fn the_front_page_has_ours_first_and_the_floor_last() {
         let text = front_page(&document());
-        assert!(text.starts_with("| | this server | Node | floor | × best peer | × floor |\n"), "{text}");
+        assert!(text.starts_with("| | sio | Node | floor | × best peer | × floor |\n"), "{text}");
         assert!(text.contains("messages/s | 2,000 | 500 | 4,000 † | 4.00 | 0.50 |\n"), "{text}");
         for provenance in ["2026-11-22", "`cargo xtask bench --quick`", "Node: Node 20"] {
             assert!(text.contains(provenance), "{provenance}");
@@ -239,7 +239,7 @@ mod tests {
     #[test]
     fn the_long_page_has_spread_and_goals() {
         let text = everything(&document());
-        assert!(text.contains("| this server | 2,000 | 1,995, 2,005 | 4.00 | 0.50 | 40.0 | 1.0 |"), "{text}");
+        assert!(text.contains("| sio | 2,000 | 1,995, 2,005 | 4.00 | 0.50 | 40.0 | 1.0 |"), "{text}");
         assert!(text.contains("| echo, 1 in flight, against the floor | ≥ 0.85 × | 0.50 × | not reached |"));
     }
 

@@ -84,7 +84,7 @@ pub(crate) enum Better {
 }
 
 /// One number of one run.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Copy, Debug, PartialEq)]
 pub(crate) struct Figure {
     /// With its unit.
     pub(crate) name: &'static str,
@@ -182,6 +182,12 @@ impl Results {
     /// The peers in the order in which they first ran.
     pub(crate) fn peers(&self) -> impl Iterator<Item = Peer> {
         self.peers.iter().map(|results| results.peer)
+    }
+
+    /// How often the peer that ran most often ran without failing.
+    pub(crate) fn rounds(&self) -> usize {
+        let runs = self.peers.iter().flat_map(|results| &results.figures).map(|series| series.runs.len());
+        runs.max().unwrap_or_default()
     }
 
     /// The figures, in the order of the first run that gave any.

@@ -22,7 +22,7 @@ pub(crate) use emitter::emitter;
 pub(crate) use exchange::{Exchange, Kind, exchange};
 pub(crate) use membership::{Membership, membership};
 pub(crate) use memory::{idle_polls, idle_websockets};
-pub(crate) use rooms::{Broadcast, across_nodes, broadcast, fan_in};
+pub(crate) use rooms::{Broadcast, Senders, across_nodes, broadcast, fan_in};
 
 type Result<T> = std::result::Result<T, Box<dyn Error>>;
 

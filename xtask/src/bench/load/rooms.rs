@@ -28,6 +28,16 @@ pub(crate) struct Broadcast {
     /// Messages in flight in a room before all deliveries of the oldest have arrived.
     pub(crate) window: usize,
     pub(crate) size: usize,
+    pub(crate) senders: Senders,
+}
+
+/// Which members of a room send.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(crate) enum Senders {
+    /// The first one, so that a server may take several messages at once.
+    One,
+    /// All in turn, so that it cannot.
+    All,
 }
 
 /// What is asked of the kernel for clients that will not read: less room for what the server cannot get rid of,
@@ -43,7 +53,10 @@ pub(crate) fn broadcast(plan: &Broadcast, server: &Server, pace: Pace) -> Result
     let mut clients = Clients::new(server.address, pace.waiting)?;
     open_members(plan, &mut clients)?;
     let mut rooms = Rooms::new(plan);
-    let mut source = Source::Members(0);
+    let mut source = match plan.senders {
+        Senders::One => Source::Members(0),
+        Senders::All => Source::InTurn { next: 0, of: plan.members },
+    };
     rooms.check(&mut clients, &mut source, plan)?;
     let reading = plan.members - plan.silent;
     for room in 0..plan.rooms {
@@ -119,6 +132,11 @@ fn open_members(plan: &Broadcast, clients: &mut Clients) -> Result<()> {
 enum Source {
     /// In each room the member with this offset from its first one.
     Members(usize),
+    /// In each room another one of so many members each time.
+    InTurn {
+        next: usize,
+        of: usize,
+    },
     Redis(Publisher),
 }
 
@@ -146,6 +164,13 @@ impl Source {
     fn send(&mut self, clients: &mut Clients, room: &Room, count: usize) -> io::Result<()> {
         match self {
             Self::Members(offset) => clients.send(room.first + *offset, &room.request.repeat(count)),
+            Self::InTurn { next, of } => {
+                for _ in 0..count {
+                    clients.send(room.first + *next, &room.request)?;
+                    *next = (*next + 1) % *of;
+                }
+                Ok(())
+            }
             Self::Redis(publisher) => publisher.publish(count),
         }
     }
