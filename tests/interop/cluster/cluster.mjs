@@ -15,16 +15,35 @@ export class Cluster {
   static async start(info, redis, onNote) {
     const cluster = new Cluster();
     Object.assign(cluster, info, { redis, key: info.name });
-    const variables = { REDIS_URL: redis.url, KEY: cluster.key, ...info.env };
-    const started = await Promise.all(
-      info.parties.map((party) => (party.emit ? new Emit(party, variables) : Party.start(party, variables, onNote))),
-    );
-    cluster.senders = started;
-    cluster.nodes = started.filter(({ node }) => node);
     cluster.sharded = cluster.mode !== undefined;
+    cluster.variables = { REDIS_URL: redis.url, KEY: cluster.key, ...info.env };
+    cluster.onNote = onNote;
+    cluster.senders = await Promise.all(info.parties.map((party) => cluster.#start(party)));
+    cluster.nodes = cluster.senders.filter(({ node }) => node);
     await cluster.counted();
     await Promise.all(cluster.nodes.map((node) => cluster.#connect(node)));
     return cluster;
+  }
+
+  #start(party) {
+    return party.emit ? new Emit(party, this.variables) : Party.start(party, this.variables, this.onNote);
+  }
+
+  /** One more node, with clients, when the cluster is running. */
+  async add(info) {
+    const node = await this.#start(info);
+    this.senders.push(node);
+    this.nodes.push(node);
+    await this.counted();
+    await this.#connect(node);
+    return node;
+  }
+
+  /** A node that is gone without having said so; Redis notices that the connection is closed. */
+  async lose(node) {
+    await node.kill();
+    for (const list of [this.senders, this.nodes]) list.splice(list.indexOf(node), 1);
+    await this.counted();
   }
 
   /** Exactly one counted subscription per namespace and node, or peers would wait for answers that never come. */

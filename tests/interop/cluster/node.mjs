@@ -46,6 +46,9 @@ async function adapter() {
   return createAdapter(...clients, { key: KEY, requestsTimeout, publishOnSpecificResponseChannel: SPECIFIC === "1" });
 }
 
+// Commands that were on the way to Redis when it went fail, and the adapters look after none of them.
+process.on("unhandledRejection", (error) => note(`unhandled: ${error.message}`));
+
 const http = createServer((_request, response) => response.writeHead(404).end());
 const io = legacy
   ? require("socket.io-2")(http, { serveClient: false, adapter: await adapter() })
@@ -119,6 +122,7 @@ const shared = {
     load = { emitted: 0 };
     load.timer = setInterval(() => operator(namespace, { rooms }).emit(event, NAME, load.emitted++, filler), every);
   },
+  emitted: () => load.emitted,
   unload: () => {
     clearInterval(load.timer);
     return load.emitted;
@@ -141,7 +145,9 @@ const modern = {
   disconnect: (namespace, command) => void operator(namespace, command).disconnectSockets(command.close),
   fetch: (namespace, command) =>
     request(
+      // The sharded adapter knows no other way to be told how long to wait.
       operator(namespace, command)
+        .timeout(requestsTimeout)
         .fetchSockets()
         .then((sockets) => sockets.map(details)),
       "sockets",

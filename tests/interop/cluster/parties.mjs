@@ -82,3 +82,25 @@ export function clusters({ nodeBin, emitBin }) {
     })),
   ];
 }
+
+/** The clusters of the failure scenarios. `late` are the nodes that are added, and lost. */
+export function failing({ nodeBin }) {
+  const rust = (name) => (nodeBin ? [{ kind: "rust", name, env: {}, clients: [4, 2], command: [nodeBin], node: true }] : []);
+  return [
+    {
+      name: "classic",
+      title: "classic dialect",
+      env: { REQUESTS_TIMEOUT: SHORT },
+      parties: [node8("node 8.3"), node8("node 8.3 ioredis", { CLIENT: "ioredis" }), node7, ...rust("rust A"), ...rust("rust B")],
+      late: [node8("late node 8.3"), ...rust("late rust")],
+    },
+    {
+      name: "sharded",
+      title: "sharded dialect",
+      mode: "dynamic",
+      env: { REQUESTS_TIMEOUT: SHORT, DIALECT: "sharded", MODE: "dynamic" },
+      parties: [sharded8("node 8.3"), sharded8("node 8.3 ioredis", { CLIENT: "ioredis" }), ...rust("rust A"), ...rust("rust B")],
+      late: [sharded8("late node 8.3"), ...rust("late rust")],
+    },
+  ];
+}

@@ -16,6 +16,7 @@ const BYTES = Buffer.from([0, 1, 254, 255]);
 export class Member {
   #arrived = new Map();
   #waiting = new Set();
+  #tapped = new Map();
 
   constructor(socket, label, version) {
     this.socket = socket;
@@ -61,7 +62,17 @@ export class Member {
     this.#wake();
   }
 
+  /** From now on an event of this name is given to `listener` instead of being kept. */
+  tap(event, listener) {
+    this.#tapped.set(event, listener);
+  }
+
   #record(event, args) {
+    const listener = this.#tapped.get(event);
+    if (listener) {
+      listener(...args);
+      return this.#wake();
+    }
     if (!this.#arrived.has(event)) this.#arrived.set(event, []);
     this.#arrived.get(event).push(args.filter((arg) => typeof arg !== "function"));
     this.#wake();
