@@ -6,6 +6,7 @@
 mod client;
 mod http;
 mod polling;
+pub mod redis;
 mod server;
 mod websocket;
 
