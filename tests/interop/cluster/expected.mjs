@@ -13,6 +13,8 @@ export const LACKING = {
   n6: { reason: "the adapter has no such operation yet", operations: NOT_YET },
   s8: { reason: "the sharded adapter has no such operation", operations: ["allRooms"] },
   e5: { reason: "an emitter is no server and hears no answers", operations: NO_SERVER },
+  eo: { reason: "a command for the shell is no server, and JSON has no dates", operations: [...NO_SERVER, "date"] },
+  rust: { reason: "there is no value for a date: it is text from the start", operations: ["date"] },
   e3: {
     reason: "the old emitter only emits",
     operations: [...NO_SERVER, "except", "join", "leave", "disconnect", "servers"],
@@ -22,6 +24,7 @@ export const LACKING = {
 const NOBODY = { rooms: ["nobody is here"], except: [], event: "probe", args: [] };
 export const PROBES = {
   except: ["emit", { ...NOBODY, except: ["spared"] }],
+  date: ["emit", { ...NOBODY, args: [new Date(0)] }],
   local: ["emit", { ...NOBODY, flags: { local: true } }],
   from: ["from", NOBODY],
   join: ["join", { ...NOBODY, into: ["probe"] }],
@@ -62,7 +65,7 @@ const untouched = { refused: true, got: [], joined: false, left: false };
 const UNTOUCHED = { new: untouched, old: untouched, ends: ["stays", "stays"] };
 
 /** The kinds of servers and emitters that speak of dates in the new way. */
-const NEW_DATES = ["n8", "e5", "eo"];
+const NEW_DATES = ["n8", "e5"];
 const OLD_DATES = ["n6", "n7"];
 const MODERN = ["n6", "n7", "n8", "rust", "e5", "eo"];
 
