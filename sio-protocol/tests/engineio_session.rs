@@ -155,7 +155,6 @@ mod claims {
                 assert_eq!(over(&mut session, 10, transport, text), Reaction::Ignore);
             }
             session.handle_message(&TIMING, 10);
-            session.handle_candidate_lost();
             assert_eq!(session.handle_candidate(&TIMING, 10), Err(CandidateRefused::SessionClosed));
             assert_eq!((session.deadline(), session.handle_timeout(&TIMING, 1 << 60)), (None, None));
         }
@@ -168,13 +167,30 @@ mod claims {
     fn there_is_one_candidate_at_a_time() {
         let mut session = open(Revision::V4, Transport::Polling);
         assert!(!session.is_probing());
-        assert_eq!(session.handle_candidate(&TIMING, 0), Ok(()));
-        assert!(session.is_probing());
+        let first = session.handle_candidate(&TIMING, 0).unwrap();
+        assert!(session.is_probing() && session.is_candidate(first));
         assert_eq!(session.handle_candidate(&TIMING, 0), Err(CandidateRefused::AlreadyProbing));
-        session.handle_candidate_lost();
-        assert_eq!(session.handle_candidate(&TIMING, 0), Ok(()));
+        session.handle_candidate_lost(first);
+        assert!(!session.is_probing() && !session.is_candidate(first));
+        assert!(session.handle_candidate(&TIMING, 0).is_ok());
         let mut websocket = open(Revision::V4, Transport::WebSocket);
         assert_eq!(websocket.handle_candidate(&TIMING, 0), Err(CandidateRefused::AlreadyUpgraded));
+    }
+
+    #[test]
+    fn a_candidate_that_is_over_does_nothing_to_the_next() {
+        let mut session = open(Revision::V4, Transport::Polling);
+        let first = session.handle_candidate(&TIMING, 0).unwrap();
+        assert_eq!(session.handle_timeout(&TIMING, 300), Some(Due::CandidateExpired));
+        let second = session.handle_candidate(&TIMING, 300).unwrap();
+        assert!(!session.is_candidate(first) && session.is_candidate(second));
+        session.handle_candidate_lost(first);
+        assert_eq!(over(&mut session, 300, Transport::WebSocket, "2probe"), Reaction::AnswerProbe);
+        session.handle_candidate_lost(first);
+        assert_eq!(over(&mut session, 300, Transport::WebSocket, "5"), Reaction::Upgraded);
+        assert!(!session.is_candidate(first) && !session.is_candidate(second), "it is the transport");
+        session.handle_candidate_lost(second);
+        assert_eq!(session.transport(), Transport::WebSocket);
     }
 
     #[test]
@@ -218,7 +234,7 @@ mod claims {
     #[test]
     fn noops_are_due_every_100_ms_from_the_probe_to_the_end_of_the_upgrade() {
         let mut session = open(Revision::V4, Transport::Polling);
-        session.handle_candidate(&TIMING, 0).unwrap();
+        let candidate = session.handle_candidate(&TIMING, 0).unwrap();
         assert_eq!(session.deadline(), Some(300), "no noop before the probe");
         assert_eq!(over(&mut session, 50, Transport::WebSocket, "2probe"), Reaction::AnswerProbe);
         assert_eq!(session.deadline(), Some(150));
@@ -227,7 +243,7 @@ mod claims {
         assert_eq!(session.handle_timeout(&TIMING, 250), Some(Due::Noop));
 
         let mut lost = session.clone();
-        lost.handle_candidate_lost();
+        lost.handle_candidate_lost(candidate);
         assert_eq!(lost.deadline(), Some(1_000));
         let mut expired = session.clone();
         assert_eq!(expired.handle_timeout(&TIMING, 300), Some(Due::CandidateExpired));
@@ -242,7 +258,7 @@ mod claims {
         let mut session = open(Revision::V4, Transport::Polling);
         session.handle_candidate(&TIMING, 10).unwrap();
         assert_eq!(session.handle_timeout(&TIMING, 310), Some(Due::CandidateExpired));
-        assert_eq!(session.handle_candidate(&TIMING, 310), Ok(()), "another may try");
+        assert!(session.handle_candidate(&TIMING, 310).is_ok(), "another may try");
     }
 
     #[test]
@@ -559,7 +575,9 @@ mod simulation {
                     self.client_upgrades_if_at_rest();
                     self.client_polls();
                 }
-                Event::CandidateOpens => self.server.handle_candidate(&TIMING, self.now).unwrap(),
+                Event::CandidateOpens => {
+                    self.server.handle_candidate(&TIMING, self.now).unwrap();
+                }
                 Event::ToServer(text) => {
                     let packet = Packet::decode_text(self.server.revision(), &text).unwrap();
                     self.server_handles(Transport::WebSocket, &packet);
@@ -752,16 +770,24 @@ mod operations {
             let mut now = below(1_000);
             let mut session = Session::open(rev, transport, &TIMING, now);
             let mut upgraded = transport == Transport::WebSocket;
+            let mut candidates = Vec::new();
             for _ in 0..60 {
                 now += below(120);
                 let was_closed = session.is_closed();
                 match below(12) {
                     0 => {
                         let free = !was_closed && !session.is_probing() && !upgraded;
-                        assert_eq!(session.handle_candidate(&TIMING, now).is_ok(), free);
+                        let candidate = session.handle_candidate(&TIMING, now);
+                        assert_eq!(candidate.is_ok(), free);
+                        candidates.extend(candidate);
                     }
                     1 => {
-                        session.handle_candidate_lost();
+                        for stale in candidates.iter().rev().skip(1) {
+                            let was_probing = session.is_probing();
+                            session.handle_candidate_lost(*stale);
+                            assert_eq!(session.is_probing(), was_probing);
+                        }
+                        candidates.last().inspect(|last| session.handle_candidate_lost(**last));
                         assert!(!session.is_probing());
                     }
                     2 if below(20) == 0 => session.close(),

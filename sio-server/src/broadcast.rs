@@ -8,10 +8,10 @@ use serde::de::DeserializeOwned;
 
 use crate::adapter::BroadcastOptions;
 use crate::encoded::Draft;
-use crate::error::{AckError, AdapterError, EmitError, Failure};
+use crate::error::{AckError, EmitError, Failure, Incomplete};
 use crate::id::SocketId;
 use crate::namespace::NamespaceInner;
-use crate::socket::acks::{AckFuture, AckSink, Awaiting};
+use crate::socket::acks::{AckFuture, Awaiting};
 use crate::socket::remote::RemoteSocket;
 use crate::socket::{Socket, SocketInner};
 
@@ -144,6 +144,12 @@ impl Broadcast {
         self
     }
 
+    /// One answer is awaited: it is aimed at one socket that may be on another node.
+    pub(crate) fn expect_single_response(mut self) -> Self {
+        self.options.flags.expect_single_response = true;
+        self
+    }
+
     /// Only sockets of this node.
     pub fn local(mut self) -> Self {
         self.options.flags.local = true;
@@ -225,7 +231,7 @@ impl Broadcast {
             let deadline = start + timeout.min(FOR_EVER);
             let mut acks = Vec::new();
             for sink in sinks {
-                let (results, missing) = sink.0.collect(deadline - tokio::time::Instant::now()).await;
+                let (results, missing) = sink.collect(deadline - tokio::time::Instant::now()).await;
                 acks.extend(results.into_iter().map(|(socket, result)| BroadcastAck {
                     socket,
                     result: result.and_then(|args| args.deserialize().map_err(AckError::from)),
@@ -249,13 +255,9 @@ impl Broadcast {
         let mut sinks = Vec::new();
         for namespace in self.namespace.targets() {
             let draft = Draft::event(&namespace, event, args)?;
-            let sink = AckSink::new();
-            namespace.adapter().broadcast_with_ack(
-                &draft.packet(namespace.path(), None),
-                &options,
-                sink.clone(),
-            );
-            sinks.push(Awaiting(sink));
+            let (sink, answers) = Awaiting::new();
+            namespace.adapter().broadcast_with_ack(&draft.packet(namespace.path(), None), &options, sink);
+            sinks.push(answers);
         }
         Ok((sinks, timeout))
     }
@@ -263,14 +265,25 @@ impl Broadcast {
     /// The sockets aimed at, on all nodes.
     ///
     /// # Errors
-    /// When another node does not answer in time.
-    pub async fn fetch_sockets(&self) -> Result<Vec<RemoteSocket>, AdapterError> {
+    /// When another node does not answer in time; those that were found are in the error.
+    pub async fn fetch_sockets(&self) -> Result<Vec<RemoteSocket>, Incomplete<RemoteSocket>> {
         let mut sockets = Vec::new();
+        let mut failed = None;
         for namespace in self.namespace.targets() {
-            let details = namespace.adapter().fetch_sockets(&self.options).await?;
-            sockets.extend(details.into_iter().map(|d| RemoteSocket::new(Arc::clone(&namespace), d)));
+            let remote = |details| RemoteSocket::new(Arc::clone(&namespace), details);
+            let details = match namespace.adapter().fetch_sockets(&self.options).await {
+                Ok(details) => details,
+                Err(Incomplete { arrived, cause }) => {
+                    failed.get_or_insert(cause);
+                    arrived
+                }
+            };
+            sockets.extend(details.into_iter().map(remote));
         }
-        Ok(sockets)
+        match failed {
+            Some(cause) => Err(Incomplete::new(sockets, cause)),
+            None => Ok(sockets),
+        }
     }
 
     /// Puts the sockets aimed at into `rooms`.

@@ -237,6 +237,37 @@ impl Draft {
         Ok(draft)
     }
 
+    /// Serialises an event for the handlers of other servers: names that clients must not use are allowed, and what
+    /// looks like a placeholder stays data.
+    pub(crate) fn server_event<T: Serialize + ?Sized>(
+        nsp: &str,
+        name: &str,
+        args: &T,
+    ) -> Result<Self, EmitError> {
+        let mut draft = Self::open(nsp, PacketKind::Event);
+        let attachments = &mut draft.attachments;
+        socketio::write_event_with(&mut draft.buf, attachments, name, args, PlaceholderKeys::Kept)?;
+        Ok(draft)
+    }
+
+    /// An event whose data `write` appends, giving its attachments; `None` when it has appended nothing.
+    pub(crate) fn written<E>(
+        nsp: &str,
+        write: impl FnOnce(&mut String) -> Result<Vec<Bytes>, E>,
+    ) -> Result<Option<Self>, E> {
+        let mut draft = Self::open(nsp, PacketKind::Event);
+        // There is nothing but zeros yet.
+        let mut text = String::from_utf8(std::mem::take(&mut draft.buf)).unwrap_or_default();
+        let written = write(&mut text);
+        draft.buf = text.into_bytes();
+        draft.attachments = written?;
+        if draft.buf.len() <= draft.head_room {
+            tracing::error!(nsp, "an adapter has delivered an event without data");
+            return Ok(None);
+        }
+        Ok(Some(draft))
+    }
+
     fn open(nsp: &str, kind: PacketKind) -> Self {
         let head_room = MAX_HEADER + 1 + socketio::header_len_max(nsp);
         let mut buf = SPARE.take();

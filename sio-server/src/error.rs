@@ -17,7 +17,7 @@ pub enum EmitError {
     #[error("the arguments cannot be serialised: {0}")]
     Encode(#[from] EncodeError),
     /// The name belongs to the protocol (`connect`, `connect_error`, `disconnect`, `disconnecting`,
-    /// `newListener`, `removeListener`).
+    /// `newListener`, `removeListener`; between servers `connect`, `connection`, `new_namespace`).
     #[error("the event name \"{0}\" is reserved")]
     ReservedEvent(String),
     /// More than `max_queued_bytes` wait for this client already; it is disconnected as a slow client.
@@ -175,7 +175,91 @@ pub enum AdapterError {
     /// The connection to the other nodes is down.
     #[error("the cluster cannot be reached: {0}")]
     Unreachable(String),
+    /// The question could not be sent.
+    #[error(transparent)]
+    Emit(#[from] EmitError),
+    /// Nodes answered with something else than was asked for.
+    #[error("{nodes} nodes answered with another type: {error}")]
+    Decode {
+        /// How many.
+        nodes: usize,
+        /// What was wrong with the first of them.
+        error: ArgsError,
+    },
     /// The adapter cannot do this.
     #[error("the adapter does not support {0}")]
     Unsupported(&'static str),
+}
+
+/// An operation over all nodes that did not get everything: what came all the same, and why the rest did not.
+///
+/// With `?` it becomes its cause where an [`AdapterError`] is wanted; what arrived is dropped then. Node: the error
+/// of `serverSideEmitWithAck()` with its `responses`; `fetchSockets()` gives nothing but the error.
+#[non_exhaustive]
+pub struct Incomplete<T> {
+    /// What the nodes that did answer said, this one included where it has something to say.
+    pub arrived: Vec<T>,
+    /// Why there is no more.
+    pub cause: AdapterError,
+}
+
+impl<T> Incomplete<T> {
+    /// What has arrived, and why the rest has not.
+    #[must_use]
+    pub fn new(arrived: Vec<T>, cause: AdapterError) -> Self {
+        Self { arrived, cause }
+    }
+
+    /// The same with other items.
+    pub fn map<U>(self, f: impl FnMut(T) -> U) -> Incomplete<U> {
+        Incomplete { arrived: self.arrived.into_iter().map(f).collect(), cause: self.cause }
+    }
+}
+
+impl<T> From<AdapterError> for Incomplete<T> {
+    fn from(cause: AdapterError) -> Self {
+        Self::new(Vec::new(), cause)
+    }
+}
+
+impl<T> From<Incomplete<T>> for AdapterError {
+    fn from(incomplete: Incomplete<T>) -> Self {
+        incomplete.cause
+    }
+}
+
+impl<T> fmt::Debug for Incomplete<T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Incomplete")
+            .field("arrived", &self.arrived.len())
+            .field("cause", &self.cause)
+            .finish_non_exhaustive()
+    }
+}
+
+impl<T> fmt::Display for Incomplete<T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} arrived, {}", self.arrived.len(), self.cause)
+    }
+}
+
+impl<T> std::error::Error for Incomplete<T> {
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        // The cause itself is in our text.
+        self.cause.source()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_incomplete_says_how_many_arrived_and_how_many_nodes_are_missing() {
+        let incomplete = Incomplete::new(vec![1, 2], AdapterError::Timeout { expected: 3, missing: 1 });
+        assert_eq!(incomplete.to_string(), "2 arrived, 1 of 3 nodes did not answer in time");
+        let AdapterError::Timeout { missing: 1, .. } = AdapterError::from(incomplete) else {
+            panic!("another cause");
+        };
+    }
 }

@@ -35,7 +35,7 @@
 //! - [`Socket`] is one client in one namespace; [`Broadcast`] is what `to`, `except` and their like build up.
 //! - [`Server::service`] mounts the server in axum or hyper, [`Server::layer`] in anything tower-like,
 //!   [`Server::listen`] runs it alone.
-//! - [`Adapter`] is how other nodes come in.
+//! - [`Adapter`] is how other nodes come in; [`Namespace::on_server_event`] hears what they say.
 //!
 //! # What you can rely on
 //!
@@ -68,14 +68,14 @@ mod websocket;
 
 pub use adapter::{
     Adapter, AdapterFactory, BroadcastFlags, BroadcastOptions, ConnectionStateRecovery, LocalAdapter,
-    LocalNamespace, RoomEvent, SocketDetails,
+    LocalNamespace, RoomEvent, RoomInterest, SocketDetails,
 };
 pub use broadcast::{Broadcast, BroadcastAck, IntoRooms};
 pub use builder::ServerBuilder;
-pub use error::{AckError, AdapterError, ConnectError, EmitError, Failure};
+pub use error::{AckError, AdapterError, ConnectError, EmitError, Failure, Incomplete};
 pub use handler::{
     AckSender, Args, Arguments, Auth, Context, Event, FromContext, Handler, IntoReply, ListenerId, Rejection,
-    Reply, State,
+    Reply, ServerReply, State,
 };
 pub use handshake::{Handshake, Peer};
 pub use http::{Cookie, Cors, SameSite};

@@ -9,6 +9,7 @@ use std::sync::{Arc, OnceLock, PoisonError, RwLock};
 use std::time::Instant;
 
 use serde::Serialize;
+use serde::de::DeserializeOwned;
 use tokio::runtime::Handle;
 use tokio::sync::Notify;
 
@@ -20,7 +21,8 @@ use crate::connection::End;
 use crate::connection::flush::Flusher;
 use crate::connection::registry::Registry;
 use crate::connection::timers::{self, Timers};
-use crate::error::{EmitError, Failure};
+use crate::error::{EmitError, Failure, Incomplete};
+use crate::handler::IntoReply;
 use crate::namespace::{Namespace, NamespaceInner};
 use crate::reason::DisconnectReason;
 use crate::service::{Layer, Service};
@@ -77,10 +79,10 @@ impl Shared {
 
     /// Spawns on the server's runtime; user code may emit from threads that have none.
     pub(crate) fn spawn(&self, future: impl Future<Output = ()> + Send + 'static) {
-        match self.runtime.get() {
+        // Before the first connection an adapter may have something to do, on a runtime of its own.
+        match self.runtime.get().cloned().or_else(|| Handle::try_current().ok()) {
             Some(runtime) => drop(runtime.spawn(future)),
-            // Without a first connection there is nothing to be done for one.
-            None => tracing::error!("a task was to be spawned before the server had a connection"),
+            None => tracing::error!("a task was to be spawned without a runtime"),
         }
     }
 
@@ -123,18 +125,25 @@ impl Shared {
             namespace.join_begins();
             Arc::clone(namespace)
         };
-        if let Some(namespace) = self.namespaces.read().unwrap_or_else(PoisonError::into_inner).get(path) {
-            return Some(joined(namespace));
+        let existing = {
+            let namespaces = self.namespaces.read().unwrap_or_else(PoisonError::into_inner);
+            namespaces.get(path).map(joined)
+        };
+        if let Some(namespace) = existing {
+            return attach(namespace);
         }
         let parents = self.parents.read().unwrap_or_else(PoisonError::into_inner).clone();
         let accepts =
             |matches: &Matcher| contained("of_matching", || matches(path, auth)).unwrap_or_default();
         let parent = parents.into_iter().find(|(matches, _)| accepts(matches))?.1;
-        let mut namespaces = self.namespaces.write().unwrap_or_else(PoisonError::into_inner);
-        // Of two first joins of one namespace the second finds what the first has made.
-        let namespace =
-            namespaces.entry(path.into()).or_insert_with(|| NamespaceInner::child(self, path, &parent));
-        Some(joined(namespace))
+        let namespace = {
+            let mut namespaces = self.namespaces.write().unwrap_or_else(PoisonError::into_inner);
+            // Of two first joins of one namespace the second finds what the first has made.
+            joined(
+                namespaces.entry(path.into()).or_insert_with(|| NamespaceInner::child(self, path, &parent)),
+            )
+        };
+        attach(namespace)
     }
 
     /// Removes a namespace made for clients when its last client has left.
@@ -146,17 +155,19 @@ impl Shared {
                 _ => None,
             }
         };
-        if let Some(namespace) = removed {
-            self.spawn(async move { namespace.adapter().close().await });
+        if let Some(adapter) = removed.and_then(|namespace| namespace.attached().cloned()) {
+            self.spawn(async move { adapter.close().await });
         }
     }
 
     fn of(self: &Arc<Self>, path: &str) -> Arc<NamespaceInner> {
-        if let Some(namespace) = self.existing(path) {
-            return namespace;
-        }
-        let mut namespaces = self.namespaces.write().unwrap_or_else(PoisonError::into_inner);
-        Arc::clone(namespaces.entry(path.into()).or_insert_with(|| NamespaceInner::new(self, path)))
+        let namespace = self.existing(path).unwrap_or_else(|| {
+            let mut namespaces = self.namespaces.write().unwrap_or_else(PoisonError::into_inner);
+            Arc::clone(namespaces.entry(path.into()).or_insert_with(|| NamespaceInner::new(self, path)))
+        });
+        // Without the lock: the factory is not our code.
+        namespace.adapter();
+        namespace
     }
 
     pub(crate) fn adapter_factory(&self) -> &Arc<dyn AdapterFactory> {
@@ -171,6 +182,16 @@ impl Shared {
     pub(crate) fn children(&self, parent: &Arc<NamespaceInner>) -> Vec<Arc<NamespaceInner>> {
         self.all_namespaces().into_iter().filter(|namespace| namespace.is_child_of(parent)).collect()
     }
+}
+
+/// Makes sure that a namespace has its adapter, for a client that is about to join it: `None` when there can be none.
+fn attach(namespace: Arc<NamespaceInner>) -> Option<Arc<NamespaceInner>> {
+    // A factory that panics costs the client its namespace, not its connection.
+    if contained("the adapter factory", || _ = namespace.adapter()).is_none() {
+        namespace.socket_dropped();
+        return None;
+    }
+    Some(namespace)
 }
 
 impl fmt::Debug for Shared {
@@ -277,8 +298,10 @@ impl Server {
     /// Has failures that no caller waits for reported to `callback`: rejected arguments, handlers that return
     /// errors or panic, emits that fail. Without it they are logged as warnings.
     pub fn on_error(&self, callback: impl Fn(&Failure) + Send + Sync + 'static) -> &Self {
-        let mut on_error = self.shared.on_error.write().unwrap_or_else(PoisonError::into_inner);
-        *on_error = Some(Arc::new(callback));
+        let callback = Arc::new(callback);
+        let old = self.shared.on_error.write().unwrap_or_else(PoisonError::into_inner).replace(callback);
+        // Without the lock: it is the user's code.
+        drop(old);
         self
     }
 
@@ -324,6 +347,47 @@ impl Server {
     /// Only clients of this process, not those of other nodes.
     pub fn local(&self) -> Broadcast {
         self.broadcast().local()
+    }
+
+    /// Emits an event to all other nodes. See [`Namespace::server_side_emit`].
+    pub fn server_side_emit<T: Serialize + ?Sized>(&self, event: &str, args: &T) {
+        self.sockets().server_side_emit(event, args);
+    }
+
+    /// Like [`server_side_emit`](Self::server_side_emit), with the error for the caller.
+    ///
+    /// # Errors
+    /// When the arguments cannot be serialised or the event name is reserved.
+    pub fn try_server_side_emit<T: Serialize + ?Sized>(
+        &self,
+        event: &str,
+        args: &T,
+    ) -> Result<(), EmitError> {
+        self.sockets().try_server_side_emit(event, args)
+    }
+
+    /// Emits an event to all other nodes and waits for an answer of each. See
+    /// [`Namespace::server_side_emit_with_ack`].
+    ///
+    /// # Errors
+    /// When a node does not answer in time, or not with an `R`; what did arrive is in the error.
+    pub async fn server_side_emit_with_ack<R: DeserializeOwned + Send>(
+        &self,
+        event: &str,
+        args: &(impl Serialize + ?Sized),
+    ) -> Result<Vec<R>, Incomplete<R>> {
+        self.sockets().server_side_emit_with_ack(event, args).await
+    }
+
+    /// Calls `handler` for every event `event` that another node emits. See [`Namespace::on_server_event`].
+    pub fn on_server_event<T, F, Fut>(&self, event: impl Into<String>, handler: F) -> &Self
+    where
+        T: DeserializeOwned,
+        F: Fn(T) -> Fut + Send + Sync + 'static,
+        Fut: Future<Output: IntoReply> + Send + 'static,
+    {
+        self.sockets().on_server_event(event, handler);
+        self
     }
 
     /// What was given to [`ServerBuilder::state`], by type; handlers take it with [`State`](crate::State).
@@ -381,7 +445,9 @@ impl Server {
         shared.idle.notify_one();
         if !shared.adapters_closed.swap(true, Ordering::AcqRel) {
             for namespace in shared.all_namespaces() {
-                namespace.adapter().close().await;
+                if let Some(adapter) = namespace.attached() {
+                    adapter.close().await;
+                }
             }
         }
         shared.timers.close();

@@ -3,6 +3,7 @@
 //! Nothing here uses a codec of the server: bytes are made and taken apart by hand, so that a mistake cannot cancel
 //! itself out. Whatever waits gives up after [`LIMIT`] and says what it waited for. Nothing sleeps.
 
+mod bus;
 mod client;
 mod http;
 mod polling;
@@ -10,6 +11,7 @@ pub mod redis;
 mod server;
 mod websocket;
 
+pub use bus::{Bus, Node};
 pub use client::{Client, Packet, Wire};
 pub use http::{Http, Response, Stream};
 pub use polling::{Message, Polling, pack, unpack};

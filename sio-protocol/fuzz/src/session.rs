@@ -8,7 +8,7 @@
 use std::borrow::Cow;
 
 use sio_protocol::engineio::session::{
-    CandidateRefused, CloseReason, Due, Reaction, Session, Timing, Transport,
+    CandidateId, CandidateRefused, CloseReason, Due, Reaction, Session, Timing, Transport,
 };
 use sio_protocol::engineio::{Data, Packet, PacketKind, Revision};
 
@@ -101,6 +101,9 @@ struct Run {
     /// When, after that, the first other packet arrived.
     extended: Option<u64>,
     candidate: Option<Candidate>,
+    /// The last candidate, and the one before it.
+    id: Option<CandidateId>,
+    stale_id: Option<CandidateId>,
 }
 
 struct Candidate {
@@ -127,6 +130,8 @@ impl Run {
             pinged: None,
             extended: None,
             candidate: None,
+            id: None,
+            stale_id: None,
         };
         run.check_state();
         run
@@ -141,7 +146,14 @@ impl Run {
             }
             Event::Candidate => self.candidate(),
             Event::CandidateLost => {
-                self.session.handle_candidate_lost();
+                // One that is over has no say any more.
+                if let Some(stale) = self.stale_id {
+                    self.session.handle_candidate_lost(stale);
+                    self.check_state();
+                }
+                if let Some(id) = self.id {
+                    self.session.handle_candidate_lost(id);
+                }
                 self.candidate = None;
             }
             Event::Pass(time) => {
@@ -261,7 +273,11 @@ impl Run {
             self.candidate = Some(Candidate { came: self.now, answered: None });
             Ok(())
         };
-        assert_eq!(result, expected);
+        assert_eq!(result.map(drop), expected);
+        if let Ok(id) = result {
+            assert!(self.session.is_candidate(id));
+            self.stale_id = self.id.replace(id);
+        }
     }
 
     fn heartbeat(&mut self) {

@@ -27,6 +27,8 @@ use super::{Data, Malformed, Packet, PacketKind, Revision};
 #[derive(Clone, Debug)]
 pub struct Session {
     revision: Revision,
+    /// The number of the last candidate.
+    candidates: u32,
     state: State,
 }
 
@@ -72,7 +74,7 @@ impl Session {
             Transport::Polling => State::Polling(heartbeat, Candidate::None),
             Transport::WebSocket => State::WebSocket(heartbeat),
         };
-        Self { revision, state }
+        Self { revision, candidates: 0, state }
     }
 
     /// Takes a packet that arrived over `origin`. A WebSocket while the session still polls is the candidate.
@@ -129,14 +131,18 @@ impl Session {
     /// Takes note of a WebSocket that was opened with the id of this session. It has
     /// [`Timing::upgrade_timeout`] to complete the upgrade.
     ///
+    /// A candidate may be over without its driver knowing yet: before a packet of it is handed in, and as long as it is
+    /// not the transport, [`is_candidate`](Self::is_candidate) has to be asked.
+    ///
     /// # Errors
     ///
     /// Returns why the WebSocket must be closed; the session goes on without it, and without noticing.
-    pub fn handle_candidate(&mut self, timing: &Timing, now: u64) -> Result<(), CandidateRefused> {
+    pub fn handle_candidate(&mut self, timing: &Timing, now: u64) -> Result<CandidateId, CandidateRefused> {
         match &mut self.state {
             State::Polling(_, candidate @ Candidate::None) => {
                 *candidate = Candidate::Waits { expires: now.saturating_add(timing.upgrade_timeout) };
-                Ok(())
+                self.candidates = self.candidates.wrapping_add(1);
+                Ok(CandidateId(self.candidates))
             }
             State::Polling(..) => Err(CandidateRefused::AlreadyProbing),
             State::WebSocket(_) => Err(CandidateRefused::AlreadyUpgraded),
@@ -144,9 +150,12 @@ impl Session {
         }
     }
 
-    /// Takes note that the candidate went away. Polling goes on; another candidate may come.
-    pub fn handle_candidate_lost(&mut self) {
-        if let State::Polling(_, candidate) = &mut self.state {
+    /// Takes note that a candidate went away. Polling goes on; another candidate may come, and if it has come already,
+    /// nothing happens to it.
+    pub fn handle_candidate_lost(&mut self, id: CandidateId) {
+        if let State::Polling(_, candidate) = &mut self.state
+            && self.candidates == id.0
+        {
             *candidate = Candidate::None;
         }
     }
@@ -218,6 +227,11 @@ impl Session {
     /// Tells whether there is a candidate, be it before or after its probe.
     pub const fn is_probing(&self) -> bool {
         matches!(self.state, State::Polling(_, Candidate::Waits { .. } | Candidate::Probed { .. }))
+    }
+
+    /// Tells whether it is this one that is the candidate.
+    pub const fn is_candidate(&self, id: CandidateId) -> bool {
+        self.is_probing() && self.candidates == id.0
     }
 
     /// Tells whether the session has ended.
@@ -378,6 +392,10 @@ pub enum Due {
     /// The session has ended: tell the layer above why, close the transport, and the candidate if there is one.
     Close(CloseReason),
 }
+
+/// Tells the candidates of one session apart.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct CandidateId(u32);
 
 /// Why a WebSocket that names an existing session cannot become its candidate.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]

@@ -16,7 +16,7 @@ use std::time::Duration;
 
 use hyper::service::service_fn;
 use serde::{Deserialize, Serialize};
-use sio_server::{Args, Auth, ConnectError, Namespace, Server, Socket, SocketId, State, Value};
+use sio_server::{AdapterError, Args, Auth, ConnectError, Namespace, Server, Socket, SocketId, State, Value};
 use tokio::net::TcpListener;
 use tokio::sync::Mutex;
 use tower_layer::Layer as _;
@@ -234,6 +234,6 @@ async fn reach(socket: &Socket, to: &str) -> Result<usize, Refusal> {
     if is_room && !socket.is_in(to) {
         return Err(Refusal::NotIn(to.to_owned()));
     }
-    let count = socket.to(to).fetch_sockets().await?.len();
+    let count = socket.to(to).fetch_sockets().await.map_err(AdapterError::from)?.len();
     if count > 0 || is_room { Ok(count) } else { Err(Refusal::Gone) }
 }

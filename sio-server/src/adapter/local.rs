@@ -3,12 +3,14 @@
 use std::sync::{Arc, Weak};
 
 use async_trait::async_trait;
+use bytes::Bytes;
 use sio_protocol::socketio::Packet;
 
 use super::{Adapter, AdapterFactory, BroadcastOptions, SocketDetails};
 use crate::connection::flush::Batch;
-use crate::encoded::Encoded;
-use crate::error::{AdapterError, Failure};
+use crate::encoded::{Draft, Encoded};
+use crate::error::{AdapterError, Failure, Incomplete};
+use crate::handler::{ServerReply, server_event};
 use crate::namespace::NamespaceInner;
 use crate::socket::SocketInner;
 use crate::socket::acks::AckSink;
@@ -38,7 +40,7 @@ impl LocalNamespace {
         self.namespace.upgrade().map_or(0, |namespace| namespace.with_rooms(|rooms| rooms.len()))
     }
 
-    /// Whether some socket is in `room`.
+    /// Whether some socket is in `room`, which may also be the id of one.
     #[must_use]
     pub fn has_room(&self, room: &str) -> bool {
         self.namespace
@@ -52,6 +54,14 @@ impl LocalNamespace {
         self.namespace
             .upgrade()
             .map_or_else(Vec::new, |namespace| namespace.with_rooms(|rooms| rooms.names()))
+    }
+
+    /// The names of all rooms, the sockets' own among them. Node: `adapter.rooms`.
+    #[must_use]
+    pub fn all_rooms(&self) -> Vec<String> {
+        self.namespace
+            .upgrade()
+            .map_or_else(Vec::new, |namespace| namespace.with_rooms(|rooms| rooms.all_names()))
     }
 
     /// Whether `options` name anybody at all; cheap, and may say yes for nobody.
@@ -70,34 +80,71 @@ impl LocalNamespace {
         })
     }
 
-    /// Sends `packet` to the sockets that `options` name: encoded once, each socket once.
-    pub fn broadcast(&self, packet: &Packet<'_>, options: &BroadcastOptions) {
-        let Some(namespace) = self.namespace.upgrade() else { return };
-        let stored = namespace.store(packet, options);
+    /// Sends `packet` to the sockets that `options` name: encoded once, each socket once. Gives how many sockets' queues
+    /// took it: what is volatile passes by those that are busy.
+    pub fn broadcast(&self, packet: &Packet<'_>, options: &BroadcastOptions) -> usize {
+        let Some(namespace) = self.namespace.upgrade() else { return 0 };
+        let (sockets, stored) = namespace.select_and_store(packet, options);
         let packet = stored.as_ref().unwrap_or(packet);
-        let sockets = namespace.select(options);
         if sockets.is_empty() {
-            return;
+            return 0;
         }
         let _batch = Batch::begin();
         let encoded = encode(packet, &namespace, options);
         let listening = namespace.has_outgoing_listeners();
+        let mut count = 0;
         for socket in &sockets {
             if listening {
                 socket.notify_outgoing(packet);
             }
-            socket.deliver(&encoded, options.flags.volatile);
+            count += usize::from(socket.deliver(&encoded, options.flags.volatile));
         }
+        count
     }
 
-    /// The same, asking each client for an acknowledgement, which goes to `sink`. Returns how many were asked.
+    /// The same for an event that arrives in another form: only when somebody is to get it `write` is called, once and
+    /// with no lock held, to append the data of the event, `["name",..]`, to a buffer (whose content it must leave
+    /// alone) and to give its attachments. The buffer becomes the frame that all recipients share.
+    ///
+    /// # Errors
+    /// That of `write`; nothing is sent then.
+    pub fn broadcast_with<E>(
+        &self,
+        options: &BroadcastOptions,
+        write: impl FnOnce(&mut String) -> Result<Vec<Bytes>, E>,
+    ) -> Result<usize, E> {
+        let Some(namespace) = self.namespace.upgrade() else { return Ok(0) };
+        if namespace.recovers() {
+            // Whoever is away may come back for it: it is written, and kept, even when nobody is there.
+            let Some(draft) = Draft::written(namespace.path(), write)? else { return Ok(0) };
+            return Ok(self.broadcast(&draft.packet(namespace.path(), None), options));
+        }
+        let sockets = namespace.select(options);
+        if sockets.is_empty() {
+            return Ok(0);
+        }
+        let Some(draft) = Draft::written(namespace.path(), write)? else { return Ok(0) };
+        let _batch = Batch::begin();
+        if namespace.has_outgoing_listeners() {
+            let packet = draft.packet(namespace.path(), None);
+            sockets.iter().for_each(|socket| socket.notify_outgoing(&packet));
+        }
+        let encoded = finish(draft, None, &namespace, options);
+        Ok(sockets.iter().filter(|socket| socket.deliver(&encoded, options.flags.volatile)).count())
+    }
+
+    /// Sends `packet` to the sockets that `options` name and asks each client for an acknowledgement, which goes to
+    /// `sink`. Gives how many were asked.
     pub fn broadcast_with_ack(
         &self,
         packet: &Packet<'_>,
         options: &BroadcastOptions,
         sink: &AckSink,
     ) -> usize {
-        let Some(namespace) = self.namespace.upgrade() else { return 0 };
+        let Some(namespace) = self.namespace.upgrade() else {
+            sink.expect(0);
+            return 0;
+        };
         let sockets = namespace.select(options);
         let _batch = Batch::begin();
         sink.expect(sockets.len());
@@ -115,6 +162,52 @@ impl LocalNamespace {
             socket.ask(&encoded, id, sink);
         }
         sockets.len()
+    }
+
+    /// The same for an event that arrives in another form, as for [`broadcast_with`](Self::broadcast_with). `sink`
+    /// hears how many are asked, be it nobody, before this returns.
+    ///
+    /// # Errors
+    /// That of `write`; nothing is sent then, and `sink` has heard nothing.
+    pub fn broadcast_with_ack_with<E>(
+        &self,
+        options: &BroadcastOptions,
+        sink: &AckSink,
+        write: impl FnOnce(&mut String) -> Result<Vec<Bytes>, E>,
+    ) -> Result<usize, E> {
+        let namespace = self.namespace.upgrade();
+        let sockets = namespace.as_ref().map(|namespace| namespace.select(options)).unwrap_or_default();
+        let Some(namespace) = namespace.filter(|_| !sockets.is_empty()) else {
+            sink.expect(0);
+            return Ok(0);
+        };
+        let Some(draft) = Draft::written(namespace.path(), write)? else {
+            sink.expect(0);
+            return Ok(0);
+        };
+        let _batch = Batch::begin();
+        sink.expect(sockets.len());
+        let id = namespace.next_ack_id();
+        if namespace.has_outgoing_listeners() {
+            let packet = draft.packet(namespace.path(), Some(id));
+            sockets.iter().for_each(|socket| socket.notify_outgoing(&packet));
+        }
+        let encoded = finish(draft, Some(id), &namespace, options);
+        for socket in &sockets {
+            socket.ask(&encoded, id, sink);
+        }
+        Ok(sockets.len())
+    }
+
+    /// Hands an event that another node has emitted to the handlers of this one (see
+    /// [`Namespace::on_server_event`](crate::Namespace::on_server_event)). They start here, in order, as for an event
+    /// of a client; one that waits goes on in a task of its own. The first answer goes to `reply`, if the node that
+    /// emitted wants one; without a handler that answers there is none. Node: `namespace._onServerSideEmit()`.
+    pub fn server_event(&self, packet: &Packet<'_>, reply: Option<ServerReply>) {
+        if let Some(namespace) = self.namespace.upgrade() {
+            let _batch = Batch::begin();
+            server_event::handle(&namespace, packet, reply);
+        }
     }
 
     /// Puts the sockets that `options` name into `rooms`.
@@ -158,8 +251,23 @@ impl LocalNamespace {
 }
 
 fn encode(packet: &Packet<'_>, namespace: &NamespaceInner, options: &BroadcastOptions) -> Arc<Encoded> {
-    let encoded = Encoded::new(packet, namespace.parser());
+    compressible(Encoded::new(packet, namespace.parser()), options)
+}
+
+fn compressible(encoded: Encoded, options: &BroadcastOptions) -> Arc<Encoded> {
     Arc::new(if options.flags.compress == Some(false) { encoded.uncompressed() } else { encoded })
+}
+
+fn finish(
+    draft: Draft,
+    id: Option<u64>,
+    namespace: &NamespaceInner,
+    options: &BroadcastOptions,
+) -> Arc<Encoded> {
+    if namespace.parser().is_some() {
+        return encode(&draft.packet(namespace.path(), id), namespace, options);
+    }
+    compressible(draft.encode(namespace.path(), id), options)
 }
 
 /// The adapter of a server that stands alone: everything stays in memory. Node: `Adapter` of `socket.io-adapter`.
@@ -209,12 +317,15 @@ impl Adapter for Attached {
         self.0.disconnect_sockets(options, close);
     }
 
-    async fn fetch_sockets(&self, options: &BroadcastOptions) -> Result<Vec<SocketDetails>, AdapterError> {
+    async fn fetch_sockets(
+        &self,
+        options: &BroadcastOptions,
+    ) -> Result<Vec<SocketDetails>, Incomplete<SocketDetails>> {
         Ok(self.0.fetch_sockets(options))
     }
 
-    async fn all_rooms(&self) -> Result<Vec<String>, AdapterError> {
-        Ok(self.0.rooms())
+    async fn all_rooms(&self) -> Result<Vec<String>, Incomplete<String>> {
+        Ok(self.0.all_rooms())
     }
 
     async fn server_count(&self) -> Result<usize, AdapterError> {

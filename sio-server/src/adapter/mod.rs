@@ -9,7 +9,8 @@ pub(crate) mod recovery;
 pub(crate) mod rooms;
 
 use std::fmt;
-use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, OnceLock, PoisonError, RwLock};
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -18,9 +19,11 @@ use sio_protocol::socketio::{OwnedArgs, Packet};
 
 pub use self::local::{LocalAdapter, LocalNamespace};
 pub use self::recovery::ConnectionStateRecovery;
-use crate::error::AdapterError;
+use self::rooms::{Change, Changes};
+use crate::error::{AdapterError, Incomplete};
 use crate::id::SocketId;
 use crate::socket::acks::AckSink;
+use crate::sync::contained;
 
 /// Flags of an emit, as they travel with it.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -32,8 +35,11 @@ pub struct BroadcastFlags {
     pub volatile: bool,
     /// Whether the transport may compress it; `None` leaves the default (it may).
     pub compress: Option<bool>,
-    /// How long acknowledgements are awaited.
+    /// How long acknowledgements, or the answers of other nodes, are awaited.
     pub timeout: Option<Duration>,
+    /// It is aimed at one socket that may be on another node: set for what a
+    /// [`RemoteSocket`](crate::RemoteSocket) does. Makes no difference to delivery.
+    pub expect_single_response: bool,
 }
 
 /// Whom an operation is aimed at. Node: `BroadcastOptions`.
@@ -65,7 +71,10 @@ pub struct SocketDetails {
 }
 
 /// A room began or ended, or a socket went in or out. Node: the adapter events `create-room`, `delete-room`,
-/// `join-room`, `leave-room`. A socket's own room is not reported.
+/// `join-room`, `leave-room`.
+///
+/// A socket's own room is only reported to adapters that [want it](RoomInterest::All), never to
+/// [`Namespace::on_room_event`](crate::Namespace::on_room_event).
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum RoomEvent {
@@ -93,6 +102,109 @@ pub enum RoomEvent {
         /// The socket.
         socket: SocketId,
     },
+    /// A socket's own room begins: it is connected, or has joined that room again. Only for adapters.
+    SocketAdded {
+        /// The socket, whose id is the name of the room.
+        socket: SocketId,
+    },
+    /// A socket's own room ends: it is disconnected, or has left that room. Only for adapters.
+    SocketRemoved {
+        /// The socket.
+        socket: SocketId,
+    },
+}
+
+impl RoomEvent {
+    fn of(change: Change, socket: &SocketId) -> Self {
+        let socket = || socket.clone();
+        match change {
+            Change::Added => Self::SocketAdded { socket: socket() },
+            Change::Created(room) => Self::Created { room: room.into() },
+            Change::Joined(room) => Self::Joined { room: room.into(), socket: socket() },
+            Change::Left(room) => Self::Left { room: room.into(), socket: socket() },
+            Change::Deleted(room) => Self::Deleted { room: room.into() },
+            Change::Removed => Self::SocketRemoved { socket: socket() },
+        }
+    }
+
+    /// Whether it is about a socket's own room.
+    fn is_private(&self) -> bool {
+        matches!(self, Self::SocketAdded { .. } | Self::SocketRemoved { .. })
+    }
+}
+
+/// Which changes an adapter wants to hear of, each of which costs a call and its names' memory.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[allow(clippy::exhaustive_enums, reason = "whoever decides by it has to know all")]
+pub enum RoomInterest {
+    /// None.
+    #[default]
+    None,
+    /// Of rooms that sockets have joined.
+    Rooms,
+    /// Of the sockets' own rooms as well.
+    All,
+}
+
+impl RoomInterest {
+    fn covers(self, event: &RoomEvent) -> bool {
+        match self {
+            Self::None => false,
+            Self::Rooms => !event.is_private(),
+            Self::All => true,
+        }
+    }
+}
+
+/// Who hears of the changes in one namespace's rooms: its adapter and the user.
+#[derive(Default)]
+pub(crate) struct RoomListeners {
+    adapter: OnceLock<RoomInterest>,
+    user: RwLock<Option<OnRoomEvent>>,
+    has_user: AtomicBool,
+}
+
+type OnRoomEvent = Arc<dyn Fn(&RoomEvent) + Send + Sync>;
+
+impl RoomListeners {
+    /// Notes what the adapter wants to hear, once it is there.
+    pub(crate) fn set_interest(&self, interest: RoomInterest) {
+        let _ = self.adapter.set(interest);
+    }
+
+    pub(crate) fn set_callback(&self, callback: OnRoomEvent) {
+        let old = self.user.write().unwrap_or_else(PoisonError::into_inner).replace(callback);
+        self.has_user.store(true, Ordering::Relaxed);
+        // Without the lock: it is the user's code.
+        drop(old);
+    }
+
+    fn interest(&self) -> RoomInterest {
+        self.adapter.get().copied().unwrap_or_default()
+    }
+
+    /// Whether anybody wants to hear anything; `user` are the listeners that have the user's callback.
+    pub(crate) fn is_wanted(&self, user: &Self) -> bool {
+        user.has_user.load(Ordering::Relaxed) || self.interest() != RoomInterest::None
+    }
+
+    /// Tells the adapter and the user of what happened to a socket.
+    pub(crate) fn tell(&self, user: &Self, adapter: &dyn Adapter, socket: &SocketId, changes: Changes) {
+        if changes.is_empty() {
+            return;
+        }
+        let callback = user.user.read().unwrap_or_else(PoisonError::into_inner).clone();
+        let interest = self.interest();
+        for change in changes {
+            let event = RoomEvent::of(change, socket);
+            if interest.covers(&event) {
+                contained("an adapter", || adapter.room_event(&event));
+            }
+            if let Some(callback) = callback.as_ref().filter(|_| !event.is_private()) {
+                contained("on_room_event", || callback(&event));
+            }
+        }
+    }
 }
 
 /// Carries a namespace's emits to its sockets, wherever they are. Node: `Adapter`.
@@ -116,16 +228,20 @@ pub trait Adapter: Send + Sync + fmt::Debug + 'static {
     /// Disconnects them; `close` ends their connections too.
     fn disconnect_sockets(&self, options: &BroadcastOptions, close: bool);
 
-    /// Describes them.
-    async fn fetch_sockets(&self, options: &BroadcastOptions) -> Result<Vec<SocketDetails>, AdapterError>;
+    /// Describes them. Nodes are waited for as long as `flags.timeout` says, or the adapter's own default.
+    async fn fetch_sockets(
+        &self,
+        options: &BroadcastOptions,
+    ) -> Result<Vec<SocketDetails>, Incomplete<SocketDetails>>;
 
-    /// The names of all rooms on all nodes.
-    async fn all_rooms(&self) -> Result<Vec<String>, AdapterError>;
+    /// The names of all rooms on all nodes, each once, the sockets' own among them.
+    async fn all_rooms(&self) -> Result<Vec<String>, Incomplete<String>>;
 
     /// How many nodes there are, this one included.
     async fn server_count(&self) -> Result<usize, AdapterError>;
 
-    /// Sends an event to the other nodes; `packet` is `[event, ..args]`. Nothing happens without other nodes.
+    /// Sends an event to the other nodes, not to this one; `packet` is `[event, ..args]`. Nothing happens without
+    /// other nodes.
     fn server_side_emit(&self, packet: &Packet<'_>) {
         let _ = packet;
     }
@@ -134,7 +250,7 @@ pub trait Adapter: Send + Sync + fmt::Debug + 'static {
     async fn server_side_emit_with_ack(
         &self,
         packet: Packet<'static>,
-    ) -> Result<Vec<OwnedArgs>, AdapterError> {
+    ) -> Result<Vec<OwnedArgs>, Incomplete<OwnedArgs>> {
         let _ = packet;
         Ok(Vec::new())
     }
@@ -151,22 +267,28 @@ pub trait Adapter: Send + Sync + fmt::Debug + 'static {
         false
     }
 
-    /// Hears of changes on this node.
+    /// Which changes on this node [`room_event`](Self::room_event) is told of; asked once, when the adapter is made.
+    fn room_interest(&self) -> RoomInterest {
+        RoomInterest::None
+    }
+
+    /// Hears of changes on this node, after they were made and with no lock held. Two threads may report in another
+    /// order than they made their changes: an adapter that keeps something per room asks
+    /// [`LocalNamespace::has_room`] under a lock of its own and acts on the answer.
     fn room_event(&self, event: &RoomEvent) {
         let _ = event;
     }
 
-    /// Whether [`room_event`](Self::room_event) wants to be called.
-    fn wants_room_events(&self) -> bool {
-        false
-    }
-
-    /// Ends what the adapter runs; called once by [`Server::close`](crate::Server::close).
+    /// Ends what the adapter runs; called once, by [`Server::close`](crate::Server::close) or when a namespace that
+    /// was made for clients has lost its last.
     async fn close(&self) {}
 }
 
 /// Makes the adapter of each namespace. Node: the `adapter` option.
 pub trait AdapterFactory: Send + Sync + fmt::Debug + 'static {
-    /// Makes the adapter of the namespace that `local` stands for.
+    /// Makes the adapter of the namespace that `local` stands for. Called once per namespace, with no lock held, on the
+    /// thread that needs the namespace first: the task of a client, perhaps, so it must not wait. Others that need the
+    /// namespace meanwhile do wait, so it must not ask for it by [`Server::of`](crate::Server::of); `local` can be used
+    /// at once.
     fn attach(&self, local: LocalNamespace) -> Arc<dyn Adapter>;
 }

@@ -17,8 +17,11 @@ use crate::id::SocketId;
 /// Lets clients come back after a short loss of connection with their id, rooms, data and missed events. Node:
 /// `connectionStateRecovery`.
 ///
-/// Works with the in-memory adapter and for clients of protocol 4; others simply connect anew. What is sent while the
-/// middlewares of a returning client are asked, should they be, it misses.
+/// Works with the in-memory adapter and for clients of protocol 4; others simply connect anew. A client that comes
+/// back gets everything it missed, also what is sent while its middlewares are asked again, each once and in order.
+///
+/// Two threads that emit at the same time may reach a client in either order, as always; one that loses its connection
+/// right between the two may miss or repeat the earlier.
 #[derive(Clone, Copy, Debug)]
 pub struct ConnectionStateRecovery {
     max_disconnection_duration: Duration,
@@ -78,12 +81,17 @@ pub(crate) struct Session {
     pub(crate) data: Option<serde_json::Value>,
 }
 
-/// A session that was found, with what its client missed.
+/// A session that was found, on the way to what its client missed.
 #[derive(Debug)]
 pub(crate) struct Restored {
     pub(crate) session: Session,
-    pub(crate) missed: Vec<Packet<'static>>,
+    /// The number of the first event that the client has not been given.
+    next: u64,
 }
+
+/// Events that a returning client has missed are no longer there.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Gone;
 
 /// The sessions and events of one namespace.
 #[derive(Debug)]
@@ -93,6 +101,8 @@ pub(crate) struct Store {
     sessions: HashMap<String, (u64, Session)>,
     /// The sessions in the order they were saved, to find those that have expired.
     saved: VecDeque<(u64, String)>,
+    /// How many events have been dropped: the number of the first that is kept.
+    dropped: u64,
     bytes: usize,
     offsets: Offsets,
 }
@@ -125,6 +135,7 @@ impl Store {
             events: VecDeque::new(),
             sessions: HashMap::new(),
             saved: VecDeque::new(),
+            dropped: 0,
             bytes: 0,
             offsets: Offsets::default(),
         }
@@ -171,14 +182,21 @@ impl Store {
         self.sessions.insert(pid, (now, session));
     }
 
-    /// Gives a session back, once, with what was sent after `offset`.
+    /// Gives a session back, once, if what was sent after `offset` is still there.
     pub(crate) fn restore(&mut self, pid: &str, offset: &str, now: u64) -> Option<Restored> {
         self.expire(now);
         let known = self.events.iter().position(|event| event.offset == offset)?;
         let (_, session) = self.sessions.remove(pid)?;
-        let missed = self.events.iter().skip(known + 1).filter(|event| event.is_for(&session));
-        let missed = missed.map(|event| event.packet.clone()).collect();
-        Some(Restored { session, missed })
+        Some(Restored { session, next: self.dropped + known as u64 + 1 })
+    }
+
+    /// What was sent to a session since it was last asked for.
+    pub(crate) fn take_missed(&self, restored: &mut Restored) -> Result<Vec<Packet<'static>>, Gone> {
+        let skip = restored.next.checked_sub(self.dropped).ok_or(Gone)?;
+        restored.next = self.dropped + self.events.len() as u64;
+        let missed = self.events.iter().skip(usize::try_from(skip).unwrap_or(usize::MAX));
+        let missed = missed.filter(|event| event.is_for(&restored.session));
+        Ok(missed.map(|event| event.packet.clone()).collect())
     }
 
     fn expire(&mut self, now: u64) {
@@ -199,6 +217,7 @@ impl Store {
     fn drop_oldest(&mut self) {
         if let Some(event) = self.events.pop_front() {
             self.bytes -= event.bytes();
+            self.dropped += 1;
         }
     }
 }
@@ -265,8 +284,8 @@ mod tests {
         Session { id: SocketId::from("STtyS2pQ2XrPJDqIAAAA"), rooms, data: None }
     }
 
-    fn names(restored: &Restored) -> Vec<String> {
-        restored.missed.iter().map(|packet| packet.event_name().unwrap().into_owned()).collect()
+    fn names(missed: &[Packet<'_>]) -> Vec<String> {
+        missed.iter().map(|packet| packet.event_name().unwrap().into_owned()).collect()
     }
 
     #[test]
@@ -280,8 +299,11 @@ mod tests {
         send(&mut store, "other", &["elsewhere"], &[], 5);
         send(&mut store, "not me", &[], &["id"], 6);
         send(&mut store, "private", &["id"], &[], 7);
-        let restored = store.restore("pid", &offset, 8).unwrap();
-        assert_eq!(names(&restored), ["all", "mine", "private"]);
+        let mut restored = store.restore("pid", &offset, 8).unwrap();
+        assert_eq!(names(&store.take_missed(&mut restored).unwrap()), ["all", "mine", "private"]);
+        send(&mut store, "late", &["room"], &[], 9);
+        assert_eq!(names(&store.take_missed(&mut restored).unwrap()), ["late"], "what came since");
+        assert!(store.take_missed(&mut restored).unwrap().is_empty());
         assert!(store.restore("pid", &offset, 9).is_none(), "a session is given back once");
     }
 
@@ -304,6 +326,21 @@ mod tests {
             send(&mut store, "e", &[], &[], 0);
         }
         assert!(store.bytes <= 1000 && store.events.len() < 5);
+    }
+
+    #[test]
+    fn a_client_that_takes_too_long_to_come_back_learns_that_events_are_gone() {
+        let mut store = store();
+        let offset = send(&mut store, "last", &[], &[], 0);
+        store.save("pid".into(), session(&[]), 0);
+        send(&mut store, "missed", &[], &[], 1);
+        let mut restored = store.restore("pid", &offset, 2).unwrap();
+        // What it has seen may go, what it has not may not.
+        send(&mut store, "later", &[], &[], 1001);
+        assert_eq!(names(&store.take_missed(&mut restored).unwrap()), ["missed", "later"]);
+        send(&mut store, "gone", &[], &[], 1500);
+        send(&mut store, "too late", &[], &[], 3000);
+        assert_eq!(store.take_missed(&mut restored).unwrap_err(), Gone);
     }
 
     #[test]

@@ -19,13 +19,47 @@ pub(crate) trait Member: Clone {
 /// A change that somebody may want to hear of.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Change {
+    /// The member's own room begins.
+    Added,
     Created(Box<str>),
     Joined(Box<str>),
     Left(Box<str>),
     Deleted(Box<str>),
+    /// The member's own room ends.
+    Removed,
 }
 
-pub(crate) type Changes = SmallVec<[Change; 2]>;
+/// The changes that one operation made to one member, in order; none are noted when nobody wants to hear of them.
+#[derive(Debug)]
+pub(crate) struct Changes {
+    wanted: bool,
+    list: SmallVec<[Change; 2]>,
+}
+
+impl Changes {
+    pub(crate) fn new(wanted: bool) -> Self {
+        Self { wanted, list: SmallVec::new() }
+    }
+
+    pub(crate) fn is_empty(&self) -> bool {
+        self.list.is_empty()
+    }
+
+    fn note(&mut self, change: impl FnOnce() -> Change) {
+        if self.wanted {
+            self.list.push(change());
+        }
+    }
+}
+
+impl IntoIterator for Changes {
+    type Item = Change;
+    type IntoIter = smallvec::IntoIter<[Change; 2]>;
+
+    fn into_iter(self) -> Self::IntoIter {
+        self.list.into_iter()
+    }
+}
 
 /// Where a member sits in one of its rooms.
 #[derive(Clone, Copy, Debug)]
@@ -86,7 +120,8 @@ impl<M: Member> Rooms<M> {
     }
 
     /// Adds a member, in its own room. The id must be new.
-    pub(crate) fn insert(&mut self, member: M) {
+    pub(crate) fn insert(&mut self, member: M, changes: &mut Changes) {
+        changes.note(|| Change::Added);
         let hash = self.hasher.hash_one(member.id());
         let slot = Slot { member, seats: SmallVec::new(), stamp: self.stamp, own_room_left: false };
         let index = match self.free_slots.pop() {
@@ -103,26 +138,29 @@ impl<M: Member> Rooms<M> {
         self.ids.insert_unique(hash, index, |i| hasher.hash_one(slot_id(slots, *i)));
     }
 
-    /// Removes a member from everywhere.
-    pub(crate) fn remove(&mut self, id: &str) -> Option<Changes> {
+    /// Removes a member from everywhere; gives it back.
+    pub(crate) fn remove(&mut self, id: &str, changes: &mut Changes) -> Option<M> {
         let index = self.find(id)?;
-        let mut changes = Changes::new();
         let seats = std::mem::take(&mut self.slot_mut(index)?.seats);
         for seat in seats {
-            self.vacate(seat, &mut changes);
+            self.vacate(seat, changes);
         }
         let slots = &self.slots;
         if let Ok(entry) = self.ids.find_entry(self.hasher.hash_one(id), |i| slot_id(slots, *i) == id) {
             entry.remove();
         }
-        self.slots[index as usize] = None;
+        let slot = self.slots[index as usize].take();
         self.free_slots.push(index);
         if self.is_empty() {
             // The last one out gives everything back.
             let hasher = std::mem::take(&mut self.hasher);
             *self = Self { hasher, ..Self::new() };
         }
-        Some(changes)
+        let slot = slot?;
+        if !slot.own_room_left {
+            changes.note(|| Change::Removed);
+        }
+        Some(slot.member)
     }
 
     pub(crate) fn get(&self, id: &str) -> Option<&M> {
@@ -133,15 +171,17 @@ impl<M: Member> Rooms<M> {
     pub(crate) fn join(&mut self, id: &str, name: &str, changes: &mut Changes) {
         let Some(member) = self.find(id) else { return };
         if name == id {
-            if let Some(slot) = self.slot_mut(member) {
-                slot.own_room_left = false;
+            if let Some(slot) = self.slot_mut(member)
+                && std::mem::take(&mut slot.own_room_left)
+            {
+                changes.note(|| Change::Added);
             }
             return;
         }
         let room = match self.find_room(name) {
             Some(room) => room,
             None => {
-                changes.push(Change::Created(name.into()));
+                changes.note(|| Change::Created(name.into()));
                 self.create_room(name)
             }
         };
@@ -152,15 +192,17 @@ impl<M: Member> Rooms<M> {
         let Some(members) = self.rooms[room as usize].as_mut().map(|room| &mut room.members) else { return };
         slot.seats.push(Seat { room, position: index(members.len()) });
         members.push(member);
-        changes.push(Change::Joined(name.into()));
+        changes.note(|| Change::Joined(name.into()));
     }
 
     /// Takes a member out of a room; nothing happens when it is not there.
     pub(crate) fn leave(&mut self, id: &str, name: &str, changes: &mut Changes) {
         let Some(member) = self.find(id) else { return };
         if name == id {
-            if let Some(slot) = self.slot_mut(member) {
-                slot.own_room_left = true;
+            if let Some(slot) = self.slot_mut(member)
+                && !std::mem::replace(&mut slot.own_room_left, true)
+            {
+                changes.note(|| Change::Removed);
             }
             return;
         }
@@ -184,6 +226,14 @@ impl<M: Member> Rooms<M> {
     /// The names of all rooms that are not a member's own.
     pub(crate) fn names(&self) -> Vec<String> {
         self.rooms.iter().flatten().map(|room| room.name.to_string()).collect()
+    }
+
+    /// The names of all rooms, the members' own among them.
+    pub(crate) fn all_names(&self) -> Vec<String> {
+        let own = self.slots.iter().flatten().filter(|slot| !slot.own_room_left).map(|slot| slot.member.id());
+        // A member's id may also be the name of a room that others have joined.
+        let own = own.filter(|id| self.find_room(id).is_none()).map(str::to_owned);
+        own.chain(self.rooms.iter().flatten().map(|room| room.name.to_string())).collect()
     }
 
     /// Whether a member is in the room `name`.
@@ -290,7 +340,7 @@ impl<M: Member> Rooms<M> {
     /// Empties a seat; the last member of the room moves into it. An empty room vanishes.
     fn vacate(&mut self, seat: Seat, changes: &mut Changes) {
         let Some(room) = self.rooms[seat.room as usize].as_mut() else { return };
-        changes.push(Change::Left(room.name.clone()));
+        changes.note(|| Change::Left(room.name.clone()));
         room.members.swap_remove(seat.position as usize);
         if let Some(moved) = room.members.get(seat.position as usize)
             && let Some(slot) = self.slots[*moved as usize].as_mut()
@@ -305,7 +355,7 @@ impl<M: Member> Rooms<M> {
                 entry.remove();
             }
             if let Some(room) = self.rooms[seat.room as usize].take() {
-                changes.push(Change::Deleted(room.name));
+                changes.note(|| Change::Deleted(room.name));
             }
             self.free_rooms.push(seat.room);
         } else if room.members.capacity() > 64 && room.members.len() < room.members.capacity() / 4 {
@@ -359,9 +409,9 @@ mod tests {
     fn of(members: &[(&str, &[&str])]) -> Rooms<String> {
         let mut rooms = Rooms::new();
         for (id, names) in members {
-            rooms.insert((*id).to_owned());
+            rooms.insert((*id).to_owned(), &mut Changes::new(false));
             for name in *names {
-                rooms.join(id, name, &mut Changes::new());
+                rooms.join(id, name, &mut Changes::new(true));
             }
         }
         rooms
@@ -385,22 +435,22 @@ mod tests {
     fn everybody_is_reached_by_its_own_id_until_it_leaves_that_room() {
         let mut rooms = of(&[("a", &[]), ("b", &["a"])]);
         assert_eq!(select(&mut rooms, &["a"], &[]), ["a", "b"]);
-        rooms.leave("a", "a", &mut Changes::new());
+        rooms.leave("a", "a", &mut Changes::new(true));
         assert_eq!(select(&mut rooms, &["a"], &[]), ["b"]);
         assert_eq!(rooms.of("a"), Vec::<String>::new());
-        rooms.join("a", "a", &mut Changes::new());
+        rooms.join("a", "a", &mut Changes::new(true));
         assert_eq!(rooms.of("a"), ["a"]);
     }
 
     #[test]
     fn changes_say_when_a_room_begins_and_ends() {
         let mut rooms = of(&[("a", &[]), ("b", &[])]);
-        let mut changes = Changes::new();
+        let mut changes = Changes::new(true);
         rooms.join("a", "x", &mut changes);
         rooms.join("b", "x", &mut changes);
         rooms.join("b", "x", &mut changes);
         rooms.leave("a", "x", &mut changes);
-        changes.extend(rooms.remove("b").unwrap());
+        rooms.remove("b", &mut changes);
         let x = || Box::<str>::from("x");
         let expected = [
             Change::Created(x()),
@@ -409,16 +459,52 @@ mod tests {
             Change::Left(x()),
             Change::Left(x()),
             Change::Deleted(x()),
+            Change::Removed,
         ];
-        assert_eq!(changes[..], expected);
+        assert_eq!(changes.list[..], expected);
         assert!(rooms.names().is_empty());
+    }
+
+    #[test]
+    fn a_member_s_own_room_begins_and_ends_once() {
+        let mut rooms = Rooms::new();
+        let mut changes = Changes::new(true);
+        rooms.insert("a".to_owned(), &mut changes);
+        rooms.join("a", "a", &mut changes);
+        assert_eq!(changes.list[..], [Change::Added]);
+        rooms.insert("b".to_owned(), &mut Changes::new(true));
+        rooms.join("b", "a", &mut Changes::new(true));
+        rooms.join("b", "x", &mut Changes::new(true));
+        let sorted = |mut names: Vec<String>| {
+            names.sort();
+            names
+        };
+        assert_eq!(sorted(rooms.all_names()), ["a", "b", "x"], "each once");
+        let mut changes = Changes::new(true);
+        rooms.leave("a", "a", &mut changes);
+        rooms.leave("a", "a", &mut changes);
+        rooms.remove("a", &mut changes);
+        assert_eq!(changes.list[..], [Change::Removed]);
+        assert_eq!(sorted(rooms.all_names()), ["a", "b", "x"]);
+        rooms.leave("b", "a", &mut Changes::new(true));
+        assert_eq!(sorted(rooms.all_names()), ["b", "x"]);
+    }
+
+    #[test]
+    fn nothing_is_noted_when_nobody_listens() {
+        let mut rooms = Rooms::new();
+        let mut changes = Changes::new(false);
+        rooms.insert("a".to_owned(), &mut changes);
+        rooms.join("a", "x", &mut changes);
+        rooms.remove("a", &mut changes);
+        assert!(changes.is_empty());
     }
 
     #[test]
     fn joining_after_removal_does_nothing() {
         let mut rooms = of(&[("a", &[])]);
-        rooms.remove("a");
-        let mut changes = Changes::new();
+        rooms.remove("a", &mut Changes::new(true));
+        let mut changes = Changes::new(true);
         rooms.join("a", "x", &mut changes);
         assert!(changes.is_empty() && rooms.names().is_empty() && rooms.is_empty());
     }
@@ -440,18 +526,21 @@ mod tests {
             let name = format!("r{}", next(12));
             match next(8) {
                 0 if !model.contains_key(&id) => {
-                    rooms.insert(id.clone());
+                    rooms.insert(id.clone(), &mut Changes::new(true));
                     model.insert(id, BTreeSet::new());
                 }
-                1 if next(4) == 0 => assert_eq!(rooms.remove(&id).is_some(), model.remove(&id).is_some()),
+                1 if next(4) == 0 => assert_eq!(
+                    rooms.remove(&id, &mut Changes::new(true)).is_some(),
+                    model.remove(&id).is_some()
+                ),
                 2..=4 => {
-                    rooms.join(&id, &name, &mut Changes::new());
+                    rooms.join(&id, &name, &mut Changes::new(true));
                     if let Some(names) = model.get_mut(&id) {
                         names.insert(name);
                     }
                 }
                 5 | 6 => {
-                    rooms.leave(&id, &name, &mut Changes::new());
+                    rooms.leave(&id, &name, &mut Changes::new(true));
                     if let Some(names) = model.get_mut(&id) {
                         names.remove(&name);
                     }

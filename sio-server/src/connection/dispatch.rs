@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use sio_protocol::Malformed;
-use sio_protocol::engineio::session::{Reaction, Transport};
+use sio_protocol::engineio::session::{CandidateId, Reaction, Transport};
 use sio_protocol::engineio::{self, Data};
 use sio_protocol::parser::{Decode, JsonDecoder};
 use sio_protocol::socketio::{Packet, PacketKind};
@@ -85,6 +85,8 @@ pub(crate) struct Dispatch<'a> {
     last: Option<(Arc<SocketInner>, Arc<Table>)>,
     /// The session has heard of this batch.
     heard: bool,
+    /// It is of a WebSocket that probes, until that is the transport.
+    candidate: Option<CandidateId>,
     // Last field: dropped after the decoder is back, so that the flush finds a connection at rest.
     _batch: Batch,
 }
@@ -92,8 +94,16 @@ pub(crate) struct Dispatch<'a> {
 impl<'a> Dispatch<'a> {
     /// Begins a batch; `None` while another batch of the same connection is being handled elsewhere.
     pub(crate) fn begin(connection: &'a Arc<Connection>) -> Option<Self> {
-        let inbound = connection.take_inbound()?;
-        Some(Self { connection, inbound: Some(inbound), last: None, heard: false, _batch: Batch::begin() })
+        let inbound = Some(connection.take_inbound()?);
+        let _batch = Batch::begin();
+        Some(Self { connection, inbound, last: None, heard: false, candidate: None, _batch })
+    }
+
+    /// The same for a batch of a WebSocket that probes.
+    pub(crate) fn begin_candidate(connection: &'a Arc<Connection>, candidate: CandidateId) -> Option<Self> {
+        let mut dispatch = Self::begin(connection)?;
+        dispatch.candidate = Some(candidate);
+        Some(dispatch)
     }
 
     /// Handles a text message of a WebSocket.
@@ -120,7 +130,8 @@ impl<'a> Dispatch<'a> {
 
     /// An Engine.IO packet that cannot be understood ends the session, or the probing WebSocket it came over.
     pub(crate) fn malformed(&mut self, origin: Transport, error: &engineio::Malformed) -> Next {
-        if origin == Transport::WebSocket && self.connection.transport() != origin {
+        let is_probing = self.candidate.is_some() || self.connection.transport() != origin;
+        if origin == Transport::WebSocket && is_probing {
             return Next::CloseCandidate;
         }
         tracing::debug!(session = ?self.connection.id(), %error, "malformed engine.io packet");
@@ -130,7 +141,12 @@ impl<'a> Dispatch<'a> {
     /// Handles one Engine.IO packet.
     pub(crate) fn packet(&mut self, origin: Transport, packet: engineio::Packet<'_>) -> Next {
         let timing = self.connection.timing();
+        let candidate = self.candidate;
         let (reaction, current) = self.connection.with_session(|session, now| {
+            // Its time is up and perhaps another has its place: that one's probe must not be taken for its own.
+            if candidate.is_some_and(|id| !session.is_candidate(id)) {
+                return (Reaction::CloseCandidate, false);
+            }
             // A POST that was on its way when the WebSocket took over still counts: its messages came first.
             let late = origin == Transport::Polling && session.transport() != origin && !session.is_closed();
             let reaction = match packet.kind {
@@ -152,7 +168,10 @@ impl<'a> Dispatch<'a> {
                 Next::Continue
             }
             Reaction::AnswerProbe => Next::AnswerProbe,
-            Reaction::Upgraded => Next::Upgraded,
+            Reaction::Upgraded => {
+                self.candidate = None;
+                Next::Upgraded
+            }
             Reaction::CloseCandidate => Next::CloseCandidate,
             Reaction::Close(reason) => {
                 let said_goodbye = packet.kind == engineio::PacketKind::Close;
@@ -206,7 +225,7 @@ impl<'a> Dispatch<'a> {
             return self.out_of_place();
         };
         if !socket.is_connected() {
-            // It is being connected, or disconnected, on another thread.
+            // It is being disconnected on another thread.
             return self.alive();
         }
         match packet.kind {
@@ -257,6 +276,35 @@ impl<'a> Dispatch<'a> {
 }
 
 impl Drop for Dispatch<'_> {
+    fn drop(&mut self) {
+        if let Some(inbound) = self.inbound.take() {
+            self.connection.put_inbound(inbound);
+        }
+    }
+}
+
+/// Keeps what a client sends from being looked at, for as long as it lives.
+#[derive(Debug)]
+pub(crate) struct Turn<'a> {
+    connection: &'a Connection,
+    inbound: Option<Inbound>,
+}
+
+impl<'a> Turn<'a> {
+    /// Waits for the batch under way, if there is one. Once the connection has ended there is nothing to be kept.
+    pub(crate) async fn take(connection: &'a Connection) -> Self {
+        loop {
+            let inbound = connection.take_inbound();
+            if inbound.is_some() || connection.is_ended() {
+                return Self { connection, inbound };
+            }
+            // It is handled on another thread, which does not wait for us.
+            tokio::task::yield_now().await;
+        }
+    }
+}
+
+impl Drop for Turn<'_> {
     fn drop(&mut self) {
         if let Some(inbound) = self.inbound.take() {
             self.connection.put_inbound(inbound);

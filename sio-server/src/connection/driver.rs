@@ -208,8 +208,7 @@ impl StreamDriver {
             let mut full = false;
             let done = self.connection.with_outbox(|outbox| {
                 outbox.dirty = false;
-                outbox.blocked = false;
-                outbox.write_to(self.connection.revision(), |slices| {
+                let written = outbox.write_to(self.connection.revision(), |slices| {
                     match Pin::new(&mut *stream).poll_write_vectored(cx, slices) {
                         Poll::Ready(result) => result,
                         Poll::Pending => {
@@ -217,7 +216,11 @@ impl StreamDriver {
                             Err(io::ErrorKind::WouldBlock.into())
                         }
                     }
-                })
+                });
+                // The stream wakes this task when it takes more; nobody else needs to, and until then a client that
+                // does not read is not heard either.
+                outbox.blocked = full;
+                written
             })?;
             if done {
                 return Pin::new(&mut self.stream).poll_flush(cx);

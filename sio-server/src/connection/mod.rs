@@ -19,7 +19,7 @@ use std::sync::{Arc, Mutex};
 use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
-use sio_protocol::engineio::session::{Due, Session, Timing, Transport};
+use sio_protocol::engineio::session::{CandidateId, Due, Session, Timing, Transport};
 use sio_protocol::engineio::{PacketKind, Revision};
 use sio_protocol::socketio::Packet;
 use smallvec::SmallVec;
@@ -77,8 +77,8 @@ pub(crate) struct Polling {
     pub(crate) jsonp: Option<Box<str>>,
     /// What a poll gets after the end.
     farewell: Option<Farewell>,
-    /// The task of a WebSocket that probes.
-    pub(crate) candidate: Option<Waker>,
+    /// The task of the WebSocket that probes.
+    pub(crate) candidate: Option<(CandidateId, Waker)>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -178,13 +178,21 @@ impl Connection {
         self.core.locked().ended.is_some()
     }
 
+    /// Why it has ended, if it has.
+    pub(crate) fn end_reason(&self) -> Option<DisconnectReason> {
+        self.core.locked().ended
+    }
+
     /// Waits, as the task of a WebSocket that probes, for the end of the session.
-    pub(crate) fn poll_ended(&self, cx: &mut Context<'_>) -> Poll<()> {
+    pub(crate) fn poll_ended(&self, id: CandidateId, cx: &mut Context<'_>) -> Poll<()> {
         let mut core = self.core.locked();
         if core.ended.is_some() {
             return Poll::Ready(());
         }
-        core.polling.get_or_insert_default().candidate = Some(cx.waker().clone());
+        // One that is over, and has not noticed yet, must not take the place of the next.
+        if core.session.is_candidate(id) {
+            core.polling.get_or_insert_default().candidate = Some((id, cx.waker().clone()));
+        }
         Poll::Pending
     }
 
@@ -494,7 +502,7 @@ impl Connection {
             let candidate = core.polling.as_mut().and_then(|polling| polling.candidate.take());
             (std::mem::take(&mut core.sockets), std::mem::take(&mut core.connecting), linger, candidate)
         };
-        if let Some(candidate) = candidate {
+        if let Some((_, candidate)) = candidate {
             candidate.wake();
         }
         tracing::debug!(session = ?self.id, %reason, "session closed");

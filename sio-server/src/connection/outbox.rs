@@ -64,7 +64,8 @@ pub(crate) enum Pushed {
     Dirty,
     /// The connection is closed.
     Closed,
-    /// The byte bound is exceeded: the caller has to close the connection.
+    /// The byte bound is exceeded: the caller has to close the connection. Nothing is accepted any more, or a smaller
+    /// packet would arrive behind the gap.
     Overflow,
 }
 
@@ -82,6 +83,8 @@ pub(crate) struct Outbox {
     /// The client asked for binary as base64 when it opened the WebSocket. (A polling payload is made from the
     /// packets themselves and knows for itself.)
     base64: bool,
+    /// The bound was exceeded: the connection is about to be ended.
+    overflowed: bool,
     /// Somebody will flush: further pushes need not ask for it.
     pub(crate) dirty: bool,
     /// The kernel's buffer is full: the connection's own task goes on when it drains.
@@ -103,6 +106,7 @@ impl Outbox {
             bytes: 0,
             channel,
             base64,
+            overflowed: false,
             dirty: false,
             blocked: false,
             waker: None,
@@ -137,7 +141,7 @@ impl Outbox {
 
     /// Queues `item` unless the connection is closed or `limit` bytes would be exceeded.
     pub(crate) fn push(&mut self, item: Item, revision: Revision, limit: usize) -> Pushed {
-        if matches!(self.channel, Channel::Closing | Channel::Closed) {
+        if matches!(self.channel, Channel::Closing | Channel::Closed) || self.overflowed {
             return Pushed::Closed;
         }
         let item = match item {
@@ -149,6 +153,7 @@ impl Outbox {
         let len = item.cost(revision);
         // A single packet larger than the bound still goes to a client that has nothing else waiting.
         if self.bytes + len > limit && !self.is_empty() {
+            self.overflowed = true;
             return Pushed::Overflow;
         }
         self.bytes += len;
@@ -169,10 +174,11 @@ impl Outbox {
 
     /// Appends a finished frame for this client alone; only for the WebSocket channel.
     pub(crate) fn push_frame(&mut self, frame: &[u8], limit: usize) -> Pushed {
-        if self.channel != Channel::WebSocket {
+        if self.channel != Channel::WebSocket || self.overflowed {
             return Pushed::Closed;
         }
         if self.bytes + frame.len() > limit && !self.is_empty() {
+            self.overflowed = true;
             return Pushed::Overflow;
         }
         self.bytes += frame.len();
@@ -426,12 +432,19 @@ mod tests {
     }
 
     #[test]
-    fn the_byte_bound_refuses_what_does_not_fit() {
+    fn the_byte_bound_refuses_what_does_not_fit_and_everything_after_it() {
         let mut outbox = Outbox::new(Channel::WebSocket, false);
         assert_eq!(outbox.push_frame(&[0; 90], 100), Pushed::Dirty);
-        assert_eq!(outbox.push_frame(&[0; 11], 100), Pushed::Overflow);
         assert_eq!(outbox.push_frame(&[0; 10], 100), Pushed::Queued);
-        assert_eq!(outbox.push(shared("x"), Revision::V4, 100), Pushed::Overflow);
+        assert_eq!(outbox.push_frame(&[0; 1], 100), Pushed::Overflow);
+        assert_eq!(collect(&mut outbox, 0).len(), 100, "what was before it still goes out");
+        assert_eq!(outbox.push_frame(&[0; 1], 100), Pushed::Closed);
+        assert_eq!(outbox.push(shared("x"), Revision::V4, 100), Pushed::Closed);
+        assert_eq!(outbox.push_engine(PacketKind::Ping, Revision::V4), Pushed::Closed);
+        let mut polled = Outbox::new(Channel::Polling, false);
+        assert_eq!(polled.push(shared("x"), Revision::V4, 300), Pushed::Dirty);
+        assert_eq!(polled.push(shared(&"x".repeat(300)), Revision::V4, 300), Pushed::Overflow);
+        assert_eq!(polled.push(shared("x"), Revision::V4, 1000), Pushed::Closed);
     }
 
     #[test]

@@ -3,6 +3,7 @@
 mod extract;
 mod reply;
 pub(crate) mod run;
+pub(crate) mod server_event;
 mod table;
 
 use std::fmt;
@@ -15,6 +16,7 @@ use sio_protocol::socketio::RawArgs;
 pub use self::extract::{Args, Arguments, Auth, Event, FromContext, State};
 pub(crate) use self::reply::AckSlot;
 pub use self::reply::{AckSender, IntoReply, Reply};
+pub use self::server_event::ServerReply;
 pub use self::table::ListenerId;
 pub(crate) use self::table::{EventTable, Listeners, Table};
 use crate::reason::DisconnectReason;

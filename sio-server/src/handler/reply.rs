@@ -7,7 +7,9 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use serde::Serialize;
 
 use super::Context;
+use super::server_event::ReplySlot;
 use crate::error::{EmitError, Failure};
+use crate::namespace::NamespaceInner;
 use crate::socket::SocketInner;
 
 /// The one acknowledgement an event may get, shared by all its handlers.
@@ -74,20 +76,46 @@ pub struct Reply<T>(pub T);
 /// Answers for a handler that has finished.
 #[derive(Debug)]
 pub struct Responder {
-    socket: Arc<SocketInner>,
     event: Box<str>,
-    ack: Option<Arc<AckSlot>>,
+    asked_by: AskedBy,
+}
+
+#[derive(Debug)]
+enum AskedBy {
+    Client { socket: Arc<SocketInner>, ack: Option<Arc<AckSlot>> },
+    Server { namespace: Arc<NamespaceInner>, reply: Option<Arc<ReplySlot>> },
 }
 
 impl Responder {
     pub(super) fn new(cx: &Context<'_>) -> Self {
-        Self { socket: Arc::clone(cx.socket), event: cx.event.into(), ack: cx.ack.cloned() }
+        let asked_by = AskedBy::Client { socket: Arc::clone(cx.socket), ack: cx.ack.cloned() };
+        Self { event: cx.event.into(), asked_by }
+    }
+
+    pub(super) fn of_server_event(
+        namespace: &Arc<NamespaceInner>,
+        event: &str,
+        reply: Option<Arc<ReplySlot>>,
+    ) -> Self {
+        let asked_by = AskedBy::Server { namespace: Arc::clone(namespace), reply };
+        Self { event: event.into(), asked_by }
     }
 
     fn answer<T: Serialize + ?Sized>(&self, args: &T) {
-        match self.ack.as_ref().map_or(Ok(false), |slot| slot.send(args)) {
+        let answered = match &self.asked_by {
+            AskedBy::Client { ack, .. } => ack.as_ref().map_or(Ok(false), |slot| slot.send(args)),
+            AskedBy::Server { reply, .. } => reply.as_ref().map_or(Ok(false), |slot| slot.send(args)),
+        };
+        match answered {
             Ok(_) | Err(EmitError::Disconnected) => {}
-            Err(error) => crate::broadcast::report(self.socket.namespace(), &self.event, error),
+            Err(error) => crate::broadcast::report(self.namespace(), &self.event, error),
+        }
+    }
+
+    fn namespace(&self) -> &NamespaceInner {
+        match &self.asked_by {
+            AskedBy::Client { socket, .. } => socket.namespace(),
+            AskedBy::Server { namespace, .. } => namespace,
         }
     }
 }
@@ -118,8 +146,8 @@ impl<T: Serialize> IntoReply for Reply<T> {
 }
 
 #[derive(Serialize)]
-struct ErrorReply<'a> {
-    error: &'a str,
+pub(super) struct ErrorReply<'a> {
+    pub(super) error: &'a str,
 }
 
 impl<T: Serialize, E: fmt::Display> IntoReply for Result<T, E> {
@@ -129,11 +157,13 @@ impl<T: Serialize, E: fmt::Display> IntoReply for Result<T, E> {
             Err(error) => {
                 let message = error.to_string();
                 responder.answer(&ErrorReply { error: &message });
-                responder.socket.connection().server().fail(&Failure::Handler {
-                    namespace: responder.socket.namespace().path().to_owned(),
-                    event: responder.event.to_string(),
-                    message,
-                });
+                if let Some(server) = responder.namespace().server() {
+                    server.fail(&Failure::Handler {
+                        namespace: responder.namespace().path().to_owned(),
+                        event: responder.event.to_string(),
+                        message,
+                    });
+                }
             }
         }
     }

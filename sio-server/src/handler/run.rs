@@ -12,8 +12,8 @@ use sio_protocol::socketio::Packet;
 use super::table::{Call, Listeners};
 use super::{AckSlot, BoxFuture, Context, EventTable, INTERNAL_ERROR, Rejection, Table};
 use crate::error::{ConnectError, Failure};
+use crate::namespace::NamespaceInner;
 use crate::reason::DisconnectReason;
-use crate::server::Shared;
 use crate::socket::SocketInner;
 
 /// Runs everything registered for one event: listeners for any event first, then those for this one, then, when
@@ -103,22 +103,18 @@ pub(crate) fn middlewares(
     }))
 }
 
-/// Polls once in place; what is not ready then goes on in a task of its own.
-pub(crate) fn now_or_spawn(server: &Shared, future: impl Future<Output = ()> + Send + 'static) {
-    let mut future: BoxFuture<()> = Box::pin(future);
-    if future.as_mut().poll(&mut TaskContext::from_waker(Waker::noop())).is_pending() {
-        server.spawn(future);
-    }
+/// Polls once in place. The waker left behind does nothing: whoever goes on with it polls again.
+pub(crate) fn poll_once<F: Future + Unpin>(future: &mut F) -> Poll<F::Output> {
+    Pin::new(future).poll(&mut TaskContext::from_waker(Waker::noop()))
 }
 
 /// Calls a handler and polls it once. The order in which handlers of a socket start is the order of its packets; one
 /// that waits goes on in a task of its own.
 fn start(handler: &Call<()>, cx: &Context<'_>, on_failure: OnFailure) {
     let ack = cx.ack.filter(|_| on_failure == OnFailure::Answer);
-    // The first poll leaves a waker that does nothing behind: the task polls again as soon as it starts.
     let polled = catch_unwind(AssertUnwindSafe(|| {
         let mut future = handler(cx)?;
-        let poll = future.as_mut().poll(&mut TaskContext::from_waker(Waker::noop()));
+        let poll = poll_once(&mut future);
         Ok::<_, Rejection>((poll, future))
     }));
     match polled {
@@ -161,27 +157,34 @@ fn refuse(ack: Option<&Arc<AckSlot>>, text: &str) {
     }
 }
 
-enum Outcome {
+/// How a handler can fail without having been wrong about its result.
+pub(super) enum Outcome {
     Rejected(Rejection),
     Panicked(Box<dyn Any + Send>),
 }
 
+impl Outcome {
+    pub(super) fn report(self, namespace: &NamespaceInner, event: &str) {
+        let Some(server) = namespace.server() else { return };
+        let (namespace, event) = (namespace.path().to_owned(), event.to_owned());
+        let failure = match self {
+            Self::Rejected(rejection) => Failure::Rejected { namespace, event, rejection },
+            Self::Panicked(panic) => {
+                let text = panic.downcast_ref::<&str>().map(|text| (*text).to_owned());
+                let message = text.or_else(|| panic.downcast_ref::<String>().cloned()).unwrap_or_default();
+                Failure::Panicked { namespace, event, message }
+            }
+        };
+        server.fail(&failure);
+    }
+}
+
 fn fail(socket: &Arc<SocketInner>, event: &str, outcome: Outcome) {
-    let namespace = socket.namespace().path().to_owned();
-    let event = event.to_owned();
-    let failure = match outcome {
-        Outcome::Rejected(rejection) => Failure::Rejected { namespace, event, rejection },
-        Outcome::Panicked(panic) => {
-            let text = panic.downcast_ref::<&str>().map(|text| (*text).to_owned());
-            let message = text.or_else(|| panic.downcast_ref::<String>().cloned()).unwrap_or_default();
-            Failure::Panicked { namespace, event, message }
-        }
-    };
-    socket.connection().server().fail(&failure);
+    outcome.report(socket.namespace(), event);
 }
 
 /// A future whose panic is its result.
-struct Contained<T>(BoxFuture<T>);
+pub(super) struct Contained<T>(pub(super) BoxFuture<T>);
 
 impl<T> Future for Contained<T> {
     type Output = Result<T, Box<dyn Any + Send>>;

@@ -8,6 +8,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use hashbrown::DefaultHashBuilder;
 
 use super::reply::Responder;
+use super::server_event::ServerEvents;
 use super::{BoxFuture, Context, Handler, IntoReply, Rejection};
 use crate::error::ConnectError;
 
@@ -78,22 +79,25 @@ impl EventTable {
         self.fallback.push(replying(handler));
     }
 
-    pub(crate) fn remove(&mut self, event: &str) {
-        self.named.remove(event);
+    /// Takes the handlers of an event out. The caller drops them when it holds no lock: they are the user's code.
+    #[must_use]
+    pub(crate) fn remove(&mut self, event: &str) -> Removed {
+        Removed { _listeners: self.named.remove(event).unwrap_or_default() }
     }
 
-    pub(crate) fn remove_listener(&mut self, id: ListenerId) -> bool {
-        let before = self.count();
-        self.any.retain(|listener| listener.id != id);
-        self.named.retain(|_, listeners| {
-            listeners.retain(|listener| listener.id != id);
-            !listeners.is_empty()
-        });
-        self.count() < before
-    }
-
-    fn count(&self) -> usize {
-        self.any.len() + self.named.values().map(Vec::len).sum::<usize>()
+    /// Takes one handler out, if it is there.
+    pub(crate) fn remove_listener(&mut self, id: ListenerId) -> Option<Removed> {
+        if let Some(at) = self.any.iter().position(|listener| listener.id == id) {
+            return Some(Removed { _listeners: vec![self.any.remove(at)] });
+        }
+        let find = |listeners: &Vec<Listener>| listeners.iter().position(|listener| listener.id == id);
+        let (event, at) = self.named.iter().find_map(|(event, all)| Some((event.clone(), find(all)?)))?;
+        let listeners = self.named.get_mut(&event)?;
+        let removed = Removed { _listeners: vec![listeners.remove(at)] };
+        if listeners.is_empty() {
+            self.named.remove(&event);
+        }
+        Some(removed)
     }
 
     pub(super) fn any(&self) -> impl Iterator<Item = &Call<()>> {
@@ -130,6 +134,11 @@ impl fmt::Debug for EventTable {
     }
 }
 
+/// Handlers that were taken out of a table, to be dropped without its lock.
+pub(crate) struct Removed {
+    _listeners: Vec<Listener>,
+}
+
 /// A socket's own listeners of one event.
 #[derive(Default)]
 pub(crate) struct Listeners {
@@ -145,6 +154,7 @@ pub(crate) struct Table {
     pub(crate) connection: Vec<Call<()>>,
     pub(crate) disconnecting: Vec<Call<()>>,
     pub(crate) disconnect: Vec<Call<()>>,
+    pub(crate) server_events: ServerEvents,
 }
 
 impl Table {

@@ -3,18 +3,21 @@
 
 use std::borrow::Cow;
 use std::sync::Arc;
+use std::task::Poll;
 
 use serde::{Deserialize, Serialize};
 use sio_protocol::engineio::Revision;
 use sio_protocol::socketio::Packet;
 
-use crate::adapter::recovery::Restored;
-use crate::connection::Connection;
+use crate::adapter::recovery::{Gone, Restored};
+use crate::connection::dispatch::Turn;
 use crate::connection::flush::Batch;
+use crate::connection::{Connection, End};
 use crate::error::ConnectError;
 use crate::handler::run;
 use crate::http::query;
 use crate::namespace::NamespaceInner;
+use crate::reason::DisconnectReason;
 use crate::socket::SocketInner;
 
 /// Handles a client's CONNECT; `false` when the client must not send it now, which closes the connection.
@@ -67,13 +70,19 @@ fn connect(connection: &Arc<Connection>, path: &str, auth: Option<Arc<str>>) -> 
     }
     match run::middlewares(&table, &socket).filter(|_| asks) {
         None => finish(&socket, Ok(())),
-        Some(outcome) => {
-            let socket = Arc::clone(&socket);
-            run::now_or_spawn(server, async move {
-                let outcome = outcome.await;
-                finish(&socket, outcome);
-            });
-        }
+        Some(mut outcome) => match run::poll_once(&mut outcome) {
+            Poll::Ready(outcome) => finish(&socket, outcome),
+            Poll::Pending => {
+                server.spawn(async move {
+                    let outcome = outcome.await;
+                    // Between two batches of what the client sends: what came before this finds the namespace not
+                    // joined, as in Node; what comes after it, perhaps in answer to the CONNECT, waits until the
+                    // `connection` handlers have started.
+                    let _turn = Turn::take(socket.connection()).await;
+                    finish(&socket, outcome);
+                });
+            }
+        },
     }
     true
 }
@@ -115,12 +124,22 @@ fn finish(socket: &Arc<SocketInner>, outcome: Result<(), ConnectError>) {
                 _ => format!(r#"{{"sid":"{}"}}"#, socket.id()).into(),
             };
             // What a client that has come back missed comes before the CONNECT, as in Node.
-            for missed in socket.take_missed() {
-                let _ = connection.send_packet(&missed);
+            let mut restored = socket.take_restored();
+            if let Some(restored) = &mut restored
+                && !catch_up(socket, || socket.namespace().take_missed(restored))
+            {
+                return;
             }
             // The CONNECT goes first, then the socket can be reached by broadcasts, then handlers may emit.
-            if connection.send_packet(&Packet::connect(socket.namespace().path(), data)).is_ok() {
-                socket.start();
+            let started = connection.send_packet(&Packet::connect(socket.namespace().path(), data)).is_ok()
+                && socket.start(|rooms| match &mut restored {
+                    None => socket.namespace().insert(socket, rooms),
+                    Some(restored) => {
+                        catch_up(socket, || socket.namespace().insert_returning(socket, rooms, restored));
+                    }
+                });
+            if !started && let Some(restored) = restored {
+                socket.give_back(restored);
             }
         }
         Err(error) => {
@@ -132,6 +151,25 @@ fn finish(socket: &Arc<SocketInner>, outcome: Result<(), ConnectError>) {
                 (_, Some(data)) => format!(r#"{{"message":{},"data":{data}}}"#, json(&error.message)),
             };
             refuse(connection, socket.namespace().path(), &text);
+        }
+    }
+}
+
+/// Sends what a returning client missed until there is no more; each round takes what came during the last. When
+/// something is no longer there, its connection is closed, so that it comes as a new client.
+fn catch_up(
+    socket: &Arc<SocketInner>,
+    mut take: impl FnMut() -> Result<Vec<Packet<'static>>, Gone>,
+) -> bool {
+    let connection = socket.connection();
+    loop {
+        match take() {
+            Ok(missed) if missed.is_empty() => return true,
+            Ok(missed) => missed.iter().for_each(|packet| _ = connection.send_packet(packet)),
+            Err(Gone) => {
+                connection.end(DisconnectReason::ForcedClose, End::Graceful);
+                return false;
+            }
         }
     }
 }

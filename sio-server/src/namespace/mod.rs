@@ -1,9 +1,10 @@
 //! A namespace: its sockets and rooms, the handlers they share, and its adapter.
 
+mod cluster;
 pub(crate) mod connect;
 
 use std::fmt;
-use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError, RwLock, Weak};
 use std::time::{SystemTime, UNIX_EPOCH};
 
@@ -12,35 +13,37 @@ use sio_protocol::parser::Parser;
 use sio_protocol::socketio::Packet;
 use smallvec::SmallVec;
 
-use crate::adapter::recovery::{Restored, Session, Store};
-use crate::adapter::rooms::{Change, Changes, Rooms};
-use crate::adapter::{Adapter, BroadcastOptions, LocalNamespace, RoomEvent};
+use crate::adapter::recovery::{Gone, Restored, Session, Store};
+use crate::adapter::rooms::{Changes, Rooms};
+use crate::adapter::{
+    Adapter, AdapterFactory, BroadcastOptions, LocalAdapter, LocalNamespace, RoomEvent, RoomListeners,
+};
 use crate::broadcast::{Broadcast, IntoRooms};
-use crate::error::{AdapterError, ConnectError, EmitError};
+use crate::error::{ConnectError, EmitError, Incomplete};
 use crate::handler::{Handler, IntoReply, Table};
 use crate::id::SocketId;
 use crate::server::{Server, Shared};
 use crate::socket::remote::RemoteSocket;
 use crate::socket::{Socket, SocketInner};
-use crate::sync::{Lock, contained};
-
-type OnRoomEvent = Arc<dyn Fn(&RoomEvent) + Send + Sync>;
+use crate::sync::Lock;
 
 pub(crate) struct NamespaceInner {
+    /// Itself, for its adapter.
+    this: Weak<Self>,
     path: Box<str>,
     server: Weak<Shared>,
     parser: Option<Arc<dyn Parser>>,
     rooms: Mutex<Rooms<Arc<SocketInner>>>,
     /// Replaced as a whole when a handler is added; a batch takes a reference once.
     table: RwLock<Arc<Table>>,
+    /// Made by whoever needs the namespace first, outside the lock of the namespaces; others wait for it.
     adapter: OnceLock<Arc<dyn Adapter>>,
     /// Acknowledgement ids are shared by all sockets, so that a broadcast that asks is encoded once. Node:
     /// `Namespace._ids`.
     ack_ids: AtomicU64,
     /// Sockets that have a listener for what is sent to them.
     outgoing_listeners: AtomicUsize,
-    on_room_event: RwLock<Option<OnRoomEvent>>,
-    wants_room_events: AtomicBool,
+    room_listeners: RoomListeners,
     parent: Option<Arc<Self>>,
     is_parent: bool,
     /// Sockets that exist or are being connected.
@@ -63,7 +66,8 @@ impl NamespaceInner {
     }
 
     fn make(server: &Arc<Shared>, path: &str, parent: Option<Arc<Self>>, is_parent: bool) -> Arc<Self> {
-        let namespace = Arc::new(Self {
+        Arc::new_cyclic(|this| Self {
+            this: Weak::clone(this),
             path: path.into(),
             server: Arc::downgrade(server),
             parser: server.config.parser.clone(),
@@ -72,21 +76,12 @@ impl NamespaceInner {
             adapter: OnceLock::new(),
             ack_ids: AtomicU64::new(0),
             outgoing_listeners: AtomicUsize::new(0),
-            on_room_event: RwLock::default(),
-            wants_room_events: AtomicBool::new(false),
+            room_listeners: RoomListeners::default(),
             parent,
             is_parent,
             users: AtomicUsize::new(0),
             recovery: server.config.recovery.map(|options| Mutex::new(Store::new(options))),
-        });
-        // A parent has no sockets of its own.
-        if !is_parent {
-            let adapter =
-                server.adapter_factory().attach(LocalNamespace::new(Arc::downgrade(&namespace), path));
-            namespace.wants_room_events.store(adapter.wants_room_events(), Ordering::Relaxed);
-            let _ = namespace.adapter.set(adapter);
-        }
-        namespace
+        })
     }
 
     pub(crate) fn path(&self) -> &str {
@@ -124,12 +119,23 @@ impl NamespaceInner {
         self.parent.is_some() && self.users.load(Ordering::Acquire) == 0
     }
 
+    /// The adapter. Not for parents, which have no sockets of their own.
     pub(crate) fn adapter(&self) -> &Arc<dyn Adapter> {
-        #[expect(
-            clippy::expect_used,
-            reason = "set before the namespace is handed out; parents never get here"
-        )]
-        self.adapter.get().expect("a namespace has an adapter")
+        self.adapter.get_or_init(|| {
+            let local = LocalNamespace::new(Weak::clone(&self.this), &self.path);
+            let adapter = match self.server() {
+                Some(server) => server.adapter_factory().attach(local),
+                // Nobody can connect any more.
+                None => LocalAdapter::new().attach(local),
+            };
+            self.room_listeners.set_interest(adapter.room_interest());
+            adapter
+        })
+    }
+
+    /// The adapter, if it has been made.
+    pub(crate) fn attached(&self) -> Option<&Arc<dyn Adapter>> {
+        self.adapter.get()
     }
 
     /// The handlers: a child's are its parent's.
@@ -140,7 +146,8 @@ impl NamespaceInner {
         }
     }
 
-    fn update_table(&self, update: impl FnOnce(&mut Table)) {
+    /// Changes the handlers; what `update` takes out it gives back, to be dropped without the lock.
+    fn update_table<R>(&self, update: impl FnOnce(&mut Table) -> R) -> R {
         match &self.parent {
             Some(parent) => parent.update_table(update),
             None => update(Arc::make_mut(&mut self.table.write().unwrap_or_else(PoisonError::into_inner))),
@@ -167,7 +174,8 @@ impl NamespaceInner {
 
     /// Whether clients may come back for what they missed.
     pub(crate) fn recovers(&self) -> bool {
-        self.recovery.is_some() && self.adapter().supports_recovery()
+        // Not `adapter()`: an adapter may deliver before its factory has returned.
+        self.recovery.is_some() && self.attached().is_some_and(|adapter| adapter.supports_recovery())
     }
 
     fn with_recovery<R>(&self, f: impl FnOnce(&mut Store, u64) -> R) -> Option<R> {
@@ -176,14 +184,23 @@ impl NamespaceInner {
         Some(f(&mut store.locked(), now))
     }
 
-    /// Keeps an event that can be repeated, and gives it with its offset; `None` when it is to be sent as it is.
-    pub(crate) fn store(&self, packet: &Packet<'_>, options: &BroadcastOptions) -> Option<Packet<'static>> {
-        if packet.id.is_some() || options.flags.volatile {
-            return None;
+    /// The sockets that a broadcast goes to. An event that can be repeated is kept for those who are away and given
+    /// back with its offset, to be sent instead; both at one moment, so that a socket that comes back gets it once.
+    pub(crate) fn select_and_store(
+        &self,
+        packet: &Packet<'_>,
+        options: &BroadcastOptions,
+    ) -> (Vec<Arc<SocketInner>>, Option<Packet<'static>>) {
+        if packet.id.is_some() || options.flags.volatile || !self.recovers() {
+            return (self.select(options), None);
         }
         let unix = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
         let unix = u64::try_from(unix.as_millis()).unwrap_or(u64::MAX);
-        self.with_recovery(|store, now| store.store(packet, options, now, unix))
+        let stored = self.with_recovery(|store, now| {
+            let packet = store.store(packet, options, now, unix);
+            (self.select(options), Some(packet))
+        });
+        stored.unwrap_or_else(|| (self.select(options), None))
     }
 
     pub(crate) fn save_session(&self, pid: String, session: Session) {
@@ -192,6 +209,31 @@ impl NamespaceInner {
 
     pub(crate) fn restore_session(&self, pid: &str, offset: &str) -> Option<Restored> {
         self.with_recovery(|store, now| store.restore(pid, offset, now)).flatten()
+    }
+
+    /// What a returning client has missed since it was last asked for.
+    pub(crate) fn take_missed(&self, restored: &mut Restored) -> Result<Vec<Packet<'static>>, Gone> {
+        self.with_recovery(|store, _| store.take_missed(restored)).unwrap_or(Err(Gone))
+    }
+
+    /// Puts a returning client's socket into its rooms, unless there is something it has missed, which is given then:
+    /// from here on it gets everything like all others.
+    pub(crate) fn insert_returning(
+        &self,
+        socket: &Arc<SocketInner>,
+        rooms: &[String],
+        restored: &mut Restored,
+    ) -> Result<Vec<Packet<'static>>, Gone> {
+        self.change(socket.id(), |changes| {
+            let missed = self.with_recovery(|store, _| {
+                let missed = store.take_missed(restored)?;
+                if missed.is_empty() {
+                    self.with_rooms(|all| insert(all, socket, rooms, changes));
+                }
+                Ok(missed)
+            });
+            missed.unwrap_or(Err(Gone))
+        })
     }
 
     pub(crate) fn skips_middlewares(&self) -> bool {
@@ -219,64 +261,43 @@ impl NamespaceInner {
     }
 
     pub(crate) fn insert(&self, socket: &Arc<SocketInner>, rooms: &[String]) {
-        let changes = self.with_rooms(|all| {
-            all.insert(Arc::clone(socket));
-            let mut changes = Changes::new();
-            for room in rooms {
-                all.join(socket.id().as_str(), room, &mut changes);
-            }
-            changes
-        });
-        self.report(socket.id(), changes);
+        self.change(socket.id(), |changes| self.with_rooms(|all| insert(all, socket, rooms, changes)));
     }
 
-    pub(crate) fn remove(&self, socket: &SocketInner) {
-        let changes = self.with_rooms(|all| all.remove(socket.id().as_str()));
-        self.report(socket.id(), changes.unwrap_or_default());
+    /// Takes a socket out of all its rooms, and gives their names.
+    pub(crate) fn remove(&self, socket: &SocketInner) -> Vec<String> {
+        let id = socket.id().as_str();
+        self.change(socket.id(), |changes| {
+            let (rooms, removed) = self.with_rooms(|all| (all.of(id), all.remove(id, changes)));
+            // Not under the lock, should it be the last reference.
+            drop(removed);
+            rooms
+        })
     }
 
     pub(crate) fn join(&self, socket: &SocketInner, rooms: &[String]) {
-        let changes = self.with_rooms(|all| {
-            let mut changes = Changes::new();
-            for room in rooms {
-                all.join(socket.id().as_str(), room, &mut changes);
-            }
-            changes
+        let id = socket.id().as_str();
+        self.change(socket.id(), |changes| {
+            self.with_rooms(|all| rooms.iter().for_each(|room| all.join(id, room, changes)));
         });
-        self.report(socket.id(), changes);
     }
 
     pub(crate) fn leave(&self, socket: &SocketInner, rooms: &[String]) {
-        let changes = self.with_rooms(|all| {
-            let mut changes = Changes::new();
-            for room in rooms {
-                all.leave(socket.id().as_str(), room, &mut changes);
-            }
-            changes
+        let id = socket.id().as_str();
+        self.change(socket.id(), |changes| {
+            self.with_rooms(|all| rooms.iter().for_each(|room| all.leave(id, room, changes)));
         });
-        self.report(socket.id(), changes);
     }
 
-    /// Tells the adapter and the user of changes, after the lock is released.
-    fn report(&self, id: &SocketId, changes: Changes) {
-        let listener = self.parent.as_deref().unwrap_or(self);
-        let is_wanted = |namespace: &Self| namespace.wants_room_events.load(Ordering::Relaxed);
-        if changes.is_empty() || !(is_wanted(self) || is_wanted(listener)) {
-            return;
+    /// Has `f` change the rooms of the socket `id`, and tells of it afterwards, when no lock is held.
+    fn change<R>(&self, id: &SocketId, f: impl FnOnce(&mut Changes) -> R) -> R {
+        let user = &self.parent.as_deref().unwrap_or(self).room_listeners;
+        let mut changes = Changes::new(self.room_listeners.is_wanted(user));
+        let result = f(&mut changes);
+        if !changes.is_empty() {
+            self.room_listeners.tell(user, &**self.adapter(), id, changes);
         }
-        let callback = listener.on_room_event.read().unwrap_or_else(PoisonError::into_inner).clone();
-        for change in changes {
-            let event = match change {
-                Change::Created(room) => RoomEvent::Created { room: room.into() },
-                Change::Deleted(room) => RoomEvent::Deleted { room: room.into() },
-                Change::Joined(room) => RoomEvent::Joined { room: room.into(), socket: id.clone() },
-                Change::Left(room) => RoomEvent::Left { room: room.into(), socket: id.clone() },
-            };
-            contained("an adapter", || self.adapter().room_event(&event));
-            if let Some(callback) = &callback {
-                contained("on_room_event", || callback(&event));
-            }
-        }
+        result
     }
 
     /// The namespaces an emit on this one goes to: itself, or the children of a parent.
@@ -287,6 +308,16 @@ impl NamespaceInner {
             SmallVec::from_iter([Arc::clone(self)])
         }
     }
+}
+
+fn insert(
+    all: &mut Rooms<Arc<SocketInner>>,
+    socket: &Arc<SocketInner>,
+    rooms: &[String],
+    changes: &mut Changes,
+) {
+    all.insert(Arc::clone(socket), changes);
+    rooms.iter().for_each(|room| all.join(socket.id().as_str(), room, changes));
 }
 
 impl fmt::Debug for NamespaceInner {
@@ -412,16 +443,15 @@ impl Namespace {
 
     /// Removes all handlers of `event` that were registered on the namespace.
     pub fn off(&self, event: &str) -> &Self {
-        self.0.update_table(|table| table.events.remove(event));
+        drop(self.0.update_table(|table| table.events.remove(event)));
         self
     }
 
     /// Calls `callback` when a room of this node begins or ends, or a socket goes in or out. It runs on the thread
-    /// that made the change and should be quick. Node: the events of `namespace.adapter`.
+    /// that made the change and should be quick. A socket's own room is not reported. Node: the events of
+    /// `namespace.adapter`.
     pub fn on_room_event(&self, callback: impl Fn(&RoomEvent) + Send + Sync + 'static) -> &Self {
-        let listener = self.0.parent.as_deref().unwrap_or(&self.0);
-        *listener.on_room_event.write().unwrap_or_else(PoisonError::into_inner) = Some(Arc::new(callback));
-        listener.wants_room_events.store(true, Ordering::Relaxed);
+        self.0.parent.as_deref().unwrap_or(&self.0).room_listeners.set_callback(Arc::new(callback));
         self
     }
 
@@ -471,8 +501,8 @@ impl Namespace {
     /// The sockets of the namespace, on all nodes. Node: `fetchSockets()`.
     ///
     /// # Errors
-    /// When another node does not answer in time.
-    pub async fn fetch_sockets(&self) -> Result<Vec<RemoteSocket>, AdapterError> {
+    /// When another node does not answer in time; those that were found are in the error.
+    pub async fn fetch_sockets(&self) -> Result<Vec<RemoteSocket>, Incomplete<RemoteSocket>> {
         self.broadcast().fetch_sockets().await
     }
 

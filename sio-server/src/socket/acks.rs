@@ -14,7 +14,7 @@ use tokio::sync::oneshot;
 use crate::error::AckError;
 use crate::handler::BoxFuture;
 use crate::id::SocketId;
-use crate::sync::Lock;
+use crate::sync::{Lock, contained};
 
 /// The acknowledgements one client owes, by id.
 #[derive(Debug, Default)]
@@ -94,8 +94,16 @@ impl<R> fmt::Debug for AckFuture<R> {
 pub type AckResult = (Option<SocketId>, Result<OwnedArgs, AckError>);
 
 /// Where the answers to one broadcast arrive, from the sockets of this node and through the adapter from others.
-#[derive(Clone, Debug)]
-pub struct AckSink(Arc<Mutex<Collected>>);
+#[derive(Clone)]
+pub struct AckSink(Target);
+
+#[derive(Clone)]
+enum Target {
+    /// Somebody on this node waits for all of them.
+    Caller(Arc<Mutex<Collected>>),
+    /// They go on as they come: another node has asked.
+    Elsewhere(Arc<Forward>),
+}
 
 #[derive(Debug)]
 struct Collected {
@@ -107,53 +115,125 @@ struct Collected {
     closed: bool,
 }
 
+/// Shared, so that they are called without the lock and go as soon as the sink is closed, whoever still holds it.
+struct Forward(Mutex<Option<Arc<Callbacks>>>);
+
+struct Callbacks {
+    asked: Box<dyn Fn(usize) + Send + Sync>,
+    answered: Box<OnAnswer>,
+}
+
+type OnAnswer = dyn Fn(Option<SocketId>, Result<OwnedArgs, AckError>) + Send + Sync;
+
 impl AckSink {
-    pub(crate) fn new() -> Self {
-        Self(Arc::new(Mutex::new(Collected {
+    /// A sink for a broadcast that another node has asked for: `on_asked` is called once with how many clients were
+    /// asked, before `on_answer` is called for each of them, from any thread and in any order. They must not wait. A
+    /// client that disconnects answers with [`AckError::Disconnected`]; Node sends nothing for it.
+    ///
+    /// It stays open until it is [closed](Self::close), which is due when the node that asked waits no longer: until
+    /// then every client that does not answer keeps an entry of about 50 bytes for it.
+    pub fn forward(
+        on_asked: impl Fn(usize) + Send + Sync + 'static,
+        on_answer: impl Fn(Option<SocketId>, Result<OwnedArgs, AckError>) + Send + Sync + 'static,
+    ) -> Self {
+        let callbacks = Callbacks { asked: Box::new(on_asked), answered: Box::new(on_answer) };
+        Self(Target::Elsewhere(Arc::new(Forward(Mutex::new(Some(Arc::new(callbacks)))))))
+    }
+
+    /// Ends a sink made by [`forward`](Self::forward): its callbacks are dropped, later answers too, and the clients'
+    /// entries for it make room as room is needed. Costs nothing per client. One that somebody on this node waits for
+    /// ends by itself, and this does nothing.
+    pub fn close(&self) {
+        if let Target::Elsewhere(forward) = &self.0 {
+            // Dropped without the lock: it is the adapter's code.
+            let callbacks = forward.0.locked().take();
+            drop(callbacks);
+        }
+    }
+
+    /// Announces nodes beside this one, each of which will say how many clients it asks. Of no use for a sink made by
+    /// [`forward`](Self::forward), whose node has only itself to speak for.
+    pub fn expect_parties(&self, others: usize) {
+        if let Target::Caller(collected) = &self.0 {
+            update(collected, |collected| collected.parties += others);
+        }
+    }
+
+    /// A node has asked `clients` clients.
+    pub fn expect(&self, clients: usize) {
+        match &self.0 {
+            Target::Caller(collected) => update(collected, |collected| {
+                collected.parties = collected.parties.saturating_sub(1);
+                collected.expected += clients;
+            }),
+            Target::Elsewhere(forward) => forward.call(|callbacks| (callbacks.asked)(clients)),
+        }
+    }
+
+    /// A client has answered; its id is unknown when the wire of the adapter does not carry it.
+    pub fn answer(&self, socket: Option<SocketId>, result: Result<OwnedArgs, AckError>) {
+        match &self.0 {
+            Target::Caller(collected) => {
+                update(collected, |collected| collected.results.push((socket, result)));
+            }
+            Target::Elsewhere(forward) => forward.call(|callbacks| (callbacks.answered)(socket, result)),
+        }
+    }
+
+    /// Whether somebody still waits; answers after that are dropped.
+    #[must_use]
+    pub fn is_open(&self) -> bool {
+        match &self.0 {
+            Target::Caller(collected) => !collected.locked().closed,
+            Target::Elsewhere(forward) => forward.0.locked().is_some(),
+        }
+    }
+}
+
+impl fmt::Debug for AckSink {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("AckSink").field("open", &self.is_open()).finish_non_exhaustive()
+    }
+}
+
+impl Forward {
+    fn call(&self, f: impl FnOnce(&Callbacks)) {
+        let callbacks = self.0.locked().clone();
+        if let Some(callbacks) = callbacks {
+            contained("an adapter", || f(&callbacks));
+        }
+    }
+}
+
+fn update(collected: &Mutex<Collected>, f: impl FnOnce(&mut Collected)) {
+    let waker = {
+        let mut collected = collected.locked();
+        if collected.closed {
+            return;
+        }
+        f(&mut collected);
+        collected.waker.take()
+    };
+    if let Some(waker) = waker {
+        waker.wake();
+    }
+}
+
+/// A sink that somebody waits for; dropped, answers are no longer taken.
+#[derive(Debug)]
+pub(crate) struct Awaiting(Arc<Mutex<Collected>>);
+
+impl Awaiting {
+    /// A sink, and what it takes to wait for its answers.
+    pub(crate) fn new() -> (AckSink, Self) {
+        let collected = Arc::new(Mutex::new(Collected {
             results: Vec::new(),
             parties: 1,
             expected: 0,
             waker: None,
             closed: false,
-        })))
-    }
-
-    /// Announces nodes beside this one, each of which will say how many clients it asks.
-    pub fn expect_parties(&self, others: usize) {
-        self.update(|collected| collected.parties += others);
-    }
-
-    /// A node has asked `clients` clients.
-    pub fn expect(&self, clients: usize) {
-        self.update(|collected| {
-            collected.parties = collected.parties.saturating_sub(1);
-            collected.expected += clients;
-        });
-    }
-
-    /// A client has answered; its id is unknown when the wire of the adapter does not carry it.
-    pub fn answer(&self, socket: Option<SocketId>, result: Result<OwnedArgs, AckError>) {
-        self.update(|collected| collected.results.push((socket, result)));
-    }
-
-    /// Whether the caller still waits; answers after that are dropped.
-    #[must_use]
-    pub fn is_open(&self) -> bool {
-        !self.0.locked().closed
-    }
-
-    fn update(&self, f: impl FnOnce(&mut Collected)) {
-        let waker = {
-            let mut collected = self.0.locked();
-            if collected.closed {
-                return;
-            }
-            f(&mut collected);
-            collected.waker.take()
-        };
-        if let Some(waker) = waker {
-            waker.wake();
-        }
+        }));
+        (AckSink(Target::Caller(Arc::clone(&collected))), Self(collected))
     }
 
     /// Waits until everybody has answered or `timeout` has passed; gives the answers that came and how many
@@ -179,15 +259,87 @@ impl AckSink {
     }
 }
 
-/// A sink that somebody waits for; dropped, answers are no longer taken.
-#[derive(Debug)]
-pub(crate) struct Awaiting(pub(crate) AckSink);
-
 impl Drop for Awaiting {
     fn drop(&mut self) {
-        self.0.0.locked().closed = true;
+        self.0.locked().closed = true;
     }
 }
 
 /// Fewer entries are not worth looking through.
 const PURGE_MIN: usize = 16;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::sync::mpsc;
+
+    fn args(json: &str) -> OwnedArgs {
+        OwnedArgs::new(json, Vec::new())
+    }
+
+    #[test]
+    fn a_forwarding_sink_passes_everything_on_until_it_is_closed() {
+        let (heard, seen) = mpsc::channel();
+        let (asked, answered) = (heard.clone(), heard.clone());
+        let sink = AckSink::forward(
+            move |clients| asked.send(format!("{clients}")).unwrap(),
+            move |socket, result| answered.send(format!("{socket:?} {}", result.is_ok())).unwrap(),
+        );
+        drop(heard);
+        let copy = sink.clone();
+        copy.expect(2);
+        copy.answer(Some(SocketId::from("a")), Ok(args("[1]")));
+        copy.answer(None, Err(AckError::Disconnected));
+        assert!(sink.is_open());
+        sink.close();
+        sink.close();
+        assert!(!copy.is_open());
+        copy.expect(1);
+        copy.answer(None, Ok(args("[2]")));
+        let seen: Vec<String> = seen.iter().collect();
+        assert_eq!(seen[0], "2", "and the callbacks are dropped, or this would wait for more");
+        assert!(seen[1].ends_with(" true") && seen[2] == "None false" && seen.len() == 3, "{seen:?}");
+    }
+
+    #[test]
+    fn callbacks_run_and_are_dropped_without_the_lock() {
+        struct Asks(Arc<Mutex<Option<AckSink>>>);
+        impl Drop for Asks {
+            fn drop(&mut self) {
+                let sink = self.0.locked().take().unwrap();
+                assert!(!sink.is_open());
+            }
+        }
+        let slot: Arc<Mutex<Option<AckSink>>> = Arc::default();
+        let (asks, own) = (Asks(Arc::clone(&slot)), Arc::clone(&slot));
+        let sink = AckSink::forward(
+            move |_| {
+                let _ = &asks;
+                let sink = own.locked().clone().unwrap();
+                assert!(sink.is_open());
+                sink.close();
+            },
+            |_, _| panic!("contained"),
+        );
+        *slot.locked() = Some(sink.clone());
+        sink.answer(None, Ok(args("[]")));
+        assert!(sink.is_open(), "a callback that panics costs its answer");
+        sink.expect(1);
+        assert!(!sink.is_open());
+        assert!(slot.locked().is_none(), "dropped");
+    }
+
+    #[test]
+    fn entries_of_closed_sinks_make_room_for_others() {
+        let mut pending = Pending::default();
+        let open = AckSink::forward(|_| {}, |_, _| {});
+        pending.insert(0, Waiter::Broadcast(open));
+        for id in 1..10_000 {
+            let sink = AckSink::forward(|_| {}, |_, _| {});
+            pending.insert(id, Waiter::Broadcast(sink.clone()));
+            sink.close();
+        }
+        assert!(pending.len() <= PURGE_MIN + 1, "{}", pending.len());
+        assert!(pending.remove(0).is_some());
+    }
+}

@@ -2,6 +2,7 @@
 //! it and what goes out.
 
 use std::any::{Any, TypeId};
+use std::cell::Cell;
 use std::collections::HashMap;
 use std::fmt;
 use std::sync::atomic::{AtomicBool, AtomicU8, Ordering};
@@ -23,16 +24,21 @@ use crate::handshake::Handshake;
 use crate::id::SocketId;
 use crate::namespace::NamespaceInner;
 use crate::reason::DisconnectReason;
+use crate::server::Task;
 use crate::sync::{Lock, contained};
 
-/// Where a socket is in its life. It only moves forward.
+/// Where a socket is in its life. It only moves forward, and may skip stages.
 pub(super) mod stage {
     /// Middlewares are being asked.
     pub(in crate::socket) const CONNECTING: u8 = 0;
-    pub(in crate::socket) const CONNECTED: u8 = 1;
+    /// `connection` handlers start: it is connected, but its end has to wait for them.
+    pub(in crate::socket) const STARTING: u8 = 1;
+    pub(in crate::socket) const CONNECTED: u8 = 2;
+    /// The end came while `connection` handlers started. Whoever starts them sees to it.
+    pub(in crate::socket) const ENDING: u8 = 3;
     /// `disconnecting` handlers run: rooms are still there, packets still go out.
-    pub(in crate::socket) const DISCONNECTING: u8 = 2;
-    pub(in crate::socket) const DISCONNECTED: u8 = 3;
+    pub(in crate::socket) const DISCONNECTING: u8 = 4;
+    pub(in crate::socket) const DISCONNECTED: u8 = 5;
 }
 
 /// The shared part of a socket: about 100 bytes, plus [`Cold`] for those that use it.
@@ -59,8 +65,10 @@ pub(super) struct Cold {
     pub(super) early_rooms: Vec<String>,
     /// What its client may come back with.
     pub(super) pid: Option<String>,
-    /// What its client missed, until it is connected.
-    missed: Vec<Packet<'static>>,
+    /// On the way to what its client missed, until it is connected.
+    restored: Option<Restored>,
+    /// An end that waits for the `connection` handlers, and has a closing server wait.
+    ending: Option<(DisconnectReason, Task)>,
     /// Its client has come back.
     pub(super) recovered: bool,
 }
@@ -127,7 +135,7 @@ impl SocketInner {
     }
 
     pub(crate) fn is_connected(&self) -> bool {
-        matches!(self.stage(), stage::CONNECTED | stage::DISCONNECTING)
+        matches!(self.stage(), stage::STARTING | stage::CONNECTED | stage::DISCONNECTING)
     }
 
     pub(super) fn cold<R>(&self, f: impl FnOnce(&mut Cold) -> R) -> R {
@@ -139,10 +147,18 @@ impl SocketInner {
         self.cold.locked().as_deref_mut().map(f)
     }
 
-    pub(super) fn listen(&self, add: impl FnOnce(&mut EventTable) -> ListenerId) -> ListenerId {
-        let id = self.cold(|cold| add(&mut cold.events));
+    /// Adds a listener, unless the socket is over: nothing calls it any more, and if it holds the socket, the two would
+    /// hold each other for ever.
+    pub(super) fn listen(&self, add: impl FnOnce(&mut Cold) -> ListenerId) -> ListenerId {
+        let mut add = Some(add);
+        let id = self.cold(|cold| {
+            // Under the lock that the end of the socket takes the listeners with.
+            if self.stage() == stage::DISCONNECTED { None } else { add.take().map(|add| add(cold)) }
+        });
         self.has_listeners.store(true, Ordering::Relaxed);
-        id
+        // What was not added is dropped without the lock: it is the user's code.
+        drop(add);
+        id.unwrap_or_else(ListenerId::next)
     }
 
     fn advance(&self, from: u8, to: u8) -> bool {
@@ -151,21 +167,25 @@ impl SocketInner {
 
     // The life of a socket
 
-    /// Connects it: broadcasts reach it from here on, and the `connection` handlers run.
-    pub(crate) fn start(self: &Arc<Self>) {
-        if !self.advance(stage::CONNECTING, stage::CONNECTED) {
-            return;
+    /// Connects it: `insert` puts it where broadcasts reach it, then the `connection` handlers run. `false` when its end
+    /// came first.
+    pub(crate) fn start(self: &Arc<Self>, insert: impl FnOnce(&[String])) -> bool {
+        if !self.advance(stage::CONNECTING, stage::STARTING) {
+            return false;
         }
         let rooms = self.if_cold(|cold| std::mem::take(&mut cold.early_rooms)).unwrap_or_default();
-        self.namespace.insert(self, &rooms);
-        if self.connection.is_ended() || self.stage() != stage::CONNECTED {
-            // The end came between the CONNECT and here. Either it has not seen this socket connected, or it has
-            // looked for it in the namespace too early.
-            self.handle_end(DisconnectReason::TransportClose);
-            self.namespace.remove(self);
-            return;
+        insert(&rooms);
+        {
+            let _here = StartedHere::mark(self);
+            run::lifecycle(&self.namespace.table().connection, "connection", self, None);
         }
-        run::lifecycle(&self.namespace.table().connection, "connection", self, None);
+        if !self.advance(stage::STARTING, stage::CONNECTED)
+            && let Some((reason, _task)) = self.if_cold(|cold| cold.ending.take()).flatten()
+            && self.advance(stage::ENDING, stage::DISCONNECTING)
+        {
+            self.wind_up(reason);
+        }
+        true
     }
 
     /// Gives up a socket that was never connected.
@@ -179,28 +199,56 @@ impl SocketInner {
         self.connection.remove_socket(self);
     }
 
-    /// The socket is over: handlers run, rooms are left, nobody waits for its acknowledgements any more.
+    /// The socket is over. Its handlers start after those of its connection, as in Node, where the one thread sees to
+    /// that: an end that comes from another thread while they start is left to the thread that starts them; they
+    /// themselves may end it at once.
     pub(crate) fn handle_end(self: &Arc<Self>, reason: DisconnectReason) {
-        if !self.advance(stage::CONNECTED, stage::DISCONNECTING) {
-            self.abandon();
-            return;
+        if self.stage() == stage::STARTING {
+            if StartedHere::is_marked(self) {
+                if self.advance(stage::STARTING, stage::DISCONNECTING) {
+                    self.wind_up(reason);
+                }
+                return;
+            }
+            // Under the lock, so that whoever finds it ending finds the reason as well.
+            let is_left = self.cold(|cold| {
+                let is_left = self.advance(stage::STARTING, stage::ENDING);
+                if is_left {
+                    cold.ending = Some((reason, self.connection.server().task()));
+                }
+                is_left
+            });
+            if is_left {
+                return;
+            }
         }
+        if self.advance(stage::CONNECTED, stage::DISCONNECTING) {
+            self.wind_up(reason);
+        } else if self.advance(stage::CONNECTING, stage::DISCONNECTED)
+            && let Some(restored) = self.take_restored()
+        {
+            self.give_back(restored);
+        }
+    }
+
+    /// Handlers run, rooms are left, nobody waits for its acknowledgements any more.
+    fn wind_up(self: &Arc<Self>, reason: DisconnectReason) {
         let table = self.namespace.table();
         run::lifecycle(&table.disconnecting, "disconnecting", self, Some(reason));
-        let session = if reason.is_recoverable() { self.session() } else { None };
-        self.namespace.remove(self);
+        let rooms = self.namespace.remove(self);
         self.stage.store(stage::DISCONNECTED, Ordering::Release);
         // Only now may its client come back, with the same id.
-        if let Some((pid, session)) = session {
-            self.namespace.save_session(pid, session);
+        if reason.is_recoverable() {
+            self.leave_session(rooms);
         }
-        let waiters = self.if_cold(|cold| {
-            for _ in cold.outgoing.drain(..) {
-                self.namespace.outgoing_listener(false);
-            }
-            std::mem::take(&mut cold.acks)
-        });
-        for waiter in waiters.into_iter().flat_map(Pending::into_waiters) {
+        // Dropped without the lock: listeners are the user's code.
+        let (acks, outgoing) = self
+            .if_cold(|cold| (std::mem::take(&mut cold.acks), std::mem::take(&mut cold.outgoing)))
+            .unwrap_or_default();
+        for _ in outgoing {
+            self.namespace.outgoing_listener(false);
+        }
+        for waiter in acks.into_waiters() {
             // A waiter for one answer learns of it as its sender is dropped.
             if let Waiter::Broadcast(sink) = waiter {
                 sink.answer(Some(self.id.clone()), Err(AckError::Disconnected));
@@ -221,16 +269,16 @@ impl SocketInner {
         pid: &str,
         restored: Restored,
     ) -> Arc<Self> {
-        let Restored { session, missed } = restored;
         let cold = Cold {
-            data: session.data,
-            early_rooms: session.rooms,
+            data: restored.session.data.clone(),
+            early_rooms: restored.session.rooms.clone(),
             pid: Some(pid.to_owned()),
-            missed,
             recovered: true,
             ..Cold::default()
         };
-        Self::make(session.id, namespace, connection, auth, Some(Box::new(cold)))
+        let id = restored.session.id.clone();
+        let cold = Cold { restored: Some(restored), ..cold };
+        Self::make(id, namespace, connection, auth, Some(Box::new(cold)))
     }
 
     /// The secret its client may come back with, made at the first call.
@@ -242,14 +290,23 @@ impl SocketInner {
         self.if_cold(|cold| cold.recovered).unwrap_or_default()
     }
 
-    pub(crate) fn take_missed(&self) -> Vec<Packet<'static>> {
-        self.if_cold(|cold| std::mem::take(&mut cold.missed)).unwrap_or_default()
+    pub(crate) fn take_restored(&self) -> Option<Restored> {
+        self.if_cold(|cold| cold.restored.take()).flatten()
     }
 
-    /// What it leaves behind.
-    fn session(&self) -> Option<(String, Session)> {
-        let (pid, data) = self.if_cold(|cold| Some((cold.pid.clone()?, cold.data.clone()))).flatten()?;
-        Some((pid, Session { id: self.id.clone(), rooms: self.rooms(), data }))
+    /// Leaves the session to the next attempt of a client that was lost while it came back.
+    pub(crate) fn give_back(&self, restored: Restored) {
+        if self.connection.end_reason().is_some_and(DisconnectReason::is_recoverable) {
+            self.namespace.save_session(self.pid(), restored.session);
+        }
+    }
+
+    /// Leaves behind what its client may come back to.
+    fn leave_session(&self, rooms: Vec<String>) {
+        let known = self.if_cold(|cold| Some((cold.pid.clone()?, cold.data.clone()))).flatten();
+        if let Some((pid, data)) = known {
+            self.namespace.save_session(pid, Session { id: self.id.clone(), rooms, data });
+        }
     }
 
     // In
@@ -279,13 +336,10 @@ impl SocketInner {
 
     // Out
 
-    /// Sends a broadcast's packet.
-    pub(crate) fn deliver(&self, encoded: &Arc<Encoded>, volatile: bool) {
-        if volatile && !self.connection.is_writable() {
-            return;
-        }
-        // A client that disconnects meanwhile or does not read is not the broadcaster's concern.
-        let _ = self.connection.send(encoded);
+    /// Sends a broadcast's packet; `false` when it is not taken. A client that disconnects meanwhile or does not read
+    /// is not the broadcaster's concern.
+    pub(crate) fn deliver(&self, encoded: &Arc<Encoded>, volatile: bool) -> bool {
+        (!volatile || self.connection.is_writable()) && self.connection.send(encoded).is_ok()
     }
 
     /// Sends a broadcast's packet that asks for an acknowledgement.
@@ -436,6 +490,30 @@ impl fmt::Debug for SocketInner {
             .field("id", &self.id)
             .field("namespace", &self.namespace.path())
             .finish_non_exhaustive()
+    }
+}
+
+thread_local! {
+    /// The socket whose `connection` handlers this thread is starting.
+    static STARTED_HERE: Cell<*const SocketInner> = const { Cell::new(std::ptr::null()) };
+}
+
+/// Marks a socket as one whose `connection` handlers the present thread is starting.
+struct StartedHere(*const SocketInner);
+
+impl StartedHere {
+    fn mark(socket: &SocketInner) -> Self {
+        Self(STARTED_HERE.replace(socket))
+    }
+
+    fn is_marked(socket: &SocketInner) -> bool {
+        std::ptr::eq(STARTED_HERE.get(), socket)
+    }
+}
+
+impl Drop for StartedHere {
+    fn drop(&mut self) {
+        STARTED_HERE.set(self.0);
     }
 }
 

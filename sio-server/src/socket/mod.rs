@@ -19,7 +19,7 @@ use tokio::time::Instant;
 
 use self::acks::{AckFuture, Waiter};
 pub(crate) use self::inner::SocketInner;
-use self::inner::{Flags, stage};
+use self::inner::Flags;
 pub use self::operator::SocketOperator;
 use crate::broadcast::{Broadcast, IntoRooms, report};
 use crate::connection::End;
@@ -291,7 +291,7 @@ impl Socket {
         H: Handler<A>,
         H::Output: IntoReply,
     {
-        self.0.listen(|events| events.add(event.into(), handler))
+        self.0.listen(|cold| cold.events.add(event.into(), handler))
     }
 
     /// Calls `handler` for the next event `event` only.
@@ -300,27 +300,29 @@ impl Socket {
         H: Handler<A>,
         H::Output: IntoReply,
     {
-        self.0.listen(|events| events.add_once(event.into(), handler))
+        self.0.listen(|cold| cold.events.add_once(event.into(), handler))
     }
 
     /// Removes all of this socket's own listeners of `event`.
     pub fn off(&self, event: &str) {
-        self.0.if_cold(|cold| cold.events.remove(event));
+        drop(self.0.if_cold(|cold| cold.events.remove(event)));
     }
 
     /// Removes one listener; `false` when it is not there (any more).
     pub fn off_listener(&self, id: ListenerId) -> bool {
-        self.0
+        // What is removed is dropped without the lock: it is the user's code.
+        let outgoing = self
+            .0
             .if_cold(|cold| {
-                let before = cold.outgoing.len();
-                cold.outgoing.retain(|(known, _)| *known != id);
-                if cold.outgoing.len() < before {
-                    self.0.namespace().outgoing_listener(false);
-                    return true;
-                }
-                cold.events.remove_listener(id)
+                let at = cold.outgoing.iter().position(|(known, _)| *known == id)?;
+                Some(cold.outgoing.remove(at))
             })
-            .unwrap_or(false)
+            .flatten();
+        if outgoing.is_some() {
+            self.0.namespace().outgoing_listener(false);
+            return true;
+        }
+        self.0.if_cold(|cold| cold.events.remove_listener(id)).flatten().is_some()
     }
 
     /// Calls `handler` for every event of this socket, before the others. Node: `socket.onAny()`.
@@ -329,7 +331,7 @@ impl Socket {
         H: Handler<A>,
         H::Output: IntoReply,
     {
-        self.0.listen(|events| events.add_any(handler))
+        self.0.listen(|cold| cold.events.add_any(handler))
     }
 
     /// Calls `listener` with the name and arguments of every event that is sent to this socket, broadcasts
@@ -339,14 +341,12 @@ impl Socket {
         &self,
         listener: impl Fn(&str, RawArgs<'_>) + Send + Sync + 'static,
     ) -> ListenerId {
-        let id = ListenerId::next();
-        self.0.cold(|cold| {
-            if self.0.stage() != stage::DISCONNECTED {
-                cold.outgoing.push((id, Arc::new(listener)));
-                self.0.namespace().outgoing_listener(true);
-            }
-        });
-        id
+        self.0.listen(|cold| {
+            let id = ListenerId::next();
+            cold.outgoing.push((id, Arc::new(listener)));
+            self.0.namespace().outgoing_listener(true);
+            id
+        })
     }
 
     /// Disconnects the client from this namespace, or with `close` from all of them, ending the connection. Both

@@ -85,6 +85,6 @@ impl RemoteSocket {
     }
 
     fn aim(&self) -> Broadcast {
-        Broadcast::new(Arc::clone(&self.namespace)).to(self.details.id.as_str())
+        Broadcast::new(Arc::clone(&self.namespace)).to(self.details.id.as_str()).expect_single_response()
     }
 }

@@ -13,7 +13,7 @@ use std::time::Duration;
 use http::request::Parts;
 use http::{Request as HttpRequest, Response, StatusCode};
 use sio_protocol::engineio::Revision;
-use sio_protocol::engineio::session::Transport;
+use sio_protocol::engineio::session::{CandidateId, Transport};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
 use crate::connection::dispatch::{Dispatch, Next};
@@ -125,18 +125,22 @@ async fn take_stream(parts: &mut Parts) -> Option<(Raw, Vec<u8>)> {
 async fn probe(connection: Arc<Connection>, mut raw: Raw, mut reader: Reader, input: Vec<u8>, base64: bool) {
     let timing = connection.timing();
     let upgrade_timeout = Duration::from_millis(timing.upgrade_timeout);
-    if let Err(refused) = connection.with_session(|session, now| session.handle_candidate(timing, now)) {
-        tracing::debug!(session = ?connection.id(), %refused, "second websocket refused");
-        close(&mut raw, None).await;
-        return;
-    }
+    let candidate = match connection.with_session(|session, now| session.handle_candidate(timing, now)) {
+        Ok(candidate) => candidate,
+        Err(refused) => {
+            tracing::debug!(session = ?connection.id(), %refused, "second websocket refused");
+            close(&mut raw, None).await;
+            return;
+        }
+    };
     let proof = tokio::select! {
         biased;
-        proof = prove(&connection, &mut raw, &mut reader, input, base64) => proof,
-        () = poll_fn(|cx| connection.poll_ended(cx)) => Ok(Proof::Failed(None)),
+        proof = prove(&connection, candidate, &mut raw, &mut reader, input, base64) => proof,
+        () = poll_fn(|cx| connection.poll_ended(candidate, cx)) => Ok(Proof::Failed(None)),
         () = tokio::time::sleep(upgrade_timeout) => Ok(Proof::Failed(None)),
     };
-    connection.with_polling(|polling| polling.candidate = None);
+    // Another may have taken its place already.
+    connection.with_polling(|polling| polling.candidate.take_if(|(id, _)| *id == candidate));
     match proof {
         Ok(Proof::Upgraded) => {
             if reader.deflates() {
@@ -147,7 +151,7 @@ async fn probe(connection: Arc<Connection>, mut raw: Raw, mut reader: Reader, in
         failed => {
             let code = if let Ok(Proof::Failed(code)) = failed { code } else { None };
             tracing::debug!(session = ?connection.id(), "probe failed, polling goes on");
-            connection.with_session(|session, _| session.handle_candidate_lost());
+            connection.with_session(|session, _| session.handle_candidate_lost(candidate));
             close(&mut raw, code).await;
         }
     }
@@ -160,6 +164,7 @@ enum Proof {
 
 async fn prove(
     connection: &Arc<Connection>,
+    candidate: CandidateId,
     raw: &mut Raw,
     reader: &mut Reader,
     mut input: Vec<u8>,
@@ -177,7 +182,7 @@ async fn prove(
         let mut dispatch = loop {
             // What a POST brings came before what the WebSocket brings.
             if !connection.is_posting()
-                && let Some(dispatch) = Dispatch::begin(connection)
+                && let Some(dispatch) = Dispatch::begin_candidate(connection, candidate)
             {
                 break dispatch;
             }
