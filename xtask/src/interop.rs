@@ -12,7 +12,7 @@ use serde_json::Value;
 
 use crate::summary::Counts;
 use crate::workspace::{self, Error, Result, cargo, command};
-use crate::{install, run};
+use crate::{cluster, install, run};
 
 pub(crate) const PROJECT: &str = "tests/interop";
 /// A workspace of its own.
@@ -23,15 +23,26 @@ const LIMIT: Duration = Duration::from_secs(10 * 60);
 
 #[derive(Args, Debug, Default)]
 pub(crate) struct Options {
-    /// Only this client, as the suite names it
+    /// Only this suite; both by default, unless an option says more about the clients
+    #[arg(long, value_enum)]
+    suite: Option<Suite>,
+    /// Only this client, as the suite of clients names it
     #[arg(long)]
     client: Option<String>,
-    /// Only against this server; both by default
+    /// Only against this server, both by default; for the cluster `node` leaves ours out of it
     #[arg(long, value_enum)]
     server: Option<Server>,
-    /// Only this feature, as the suite names it
+    /// Only this feature of the clients, or with `--suite cluster` this operation, as the suite names it
     #[arg(long)]
     only: Option<String>,
+}
+
+#[derive(Clone, Copy, Debug, Eq, PartialEq, ValueEnum)]
+pub(crate) enum Suite {
+    /// Clients of every generation against one server
+    Clients,
+    /// Servers and emitters of every make in one cluster on one Redis
+    Cluster,
 }
 
 #[derive(Clone, Copy, Debug, Eq, PartialEq, ValueEnum)]
@@ -43,6 +54,20 @@ pub(crate) enum Server {
 }
 
 pub(crate) fn interop(options: &Options) -> Result<bool> {
+    // A client or a feature means nothing to the other suite.
+    let narrow = options.client.is_some() || options.only.is_some();
+    let suite = options.suite.or(narrow.then_some(Suite::Clients));
+    let mut passed = true;
+    if suite != Some(Suite::Cluster) {
+        passed &= clients(options)?;
+    }
+    if suite != Some(Suite::Clients) {
+        passed &= cluster::foreground(options.server, options.only.as_deref())?;
+    }
+    Ok(passed)
+}
+
+fn clients(options: &Options) -> Result<bool> {
     let prepared = Prepared::new(options.server)?;
     let mut passed = true;
     for server in servers(options.server) {
@@ -63,19 +88,24 @@ pub(crate) fn step() -> Result<Counts> {
             Server::Node => "interop with Node's server",
         };
         let (mut suite, json) = prepared.suite(*server, &Options::default());
-        let finished = run::step_with(label, &mut suite, LIMIT, &mut |_| {});
-        let read = fs::read_to_string(&json)
-            .map_err(|cause| Error::while_doing(json.display(), cause))
-            .and_then(|text| read_result(&text));
-        counts += read.as_ref().copied().unwrap_or_default().with_status(finished.success && read.is_ok());
-        if !finished.success {
-            finished.explain(label, &[]);
-        }
-        if let Err(error) = read {
-            eprintln!("---- {label}: {error}");
-        }
+        counts += counted(label, &mut suite, &json, LIMIT);
     }
     Ok(counts)
+}
+
+/// Runs a suite as a step and reads what it counted from the file it writes.
+pub(crate) fn counted(label: &str, suite: &mut Command, json: &Path, limit: Duration) -> Counts {
+    let finished = run::step_with(label, suite, limit, &mut |_| {});
+    let read = fs::read_to_string(json)
+        .map_err(|cause| Error::while_doing(json.display(), cause))
+        .and_then(|text| read_result(&text));
+    if !finished.success {
+        finished.explain(label, &[]);
+    }
+    if let Err(error) = &read {
+        eprintln!("---- {label}: {error}");
+    }
+    read.as_ref().copied().unwrap_or_default().with_status(finished.success && read.is_ok())
 }
 
 /// Everything that the suite needs, built and installed.
@@ -159,7 +189,7 @@ fn servers(only: Option<Server>) -> &'static [Server] {
     }
 }
 
-fn result_file(target: &Path, name: &str) -> PathBuf {
+pub(crate) fn result_file(target: &Path, name: &str) -> PathBuf {
     let file = target.join(format!("interop-{name}.json"));
     // An old result must not be taken for that of a run that died before writing its own.
     let _ = fs::remove_file(&file);

@@ -6,6 +6,7 @@
 #![expect(clippy::print_stdout, reason = "a command-line tool talks through its standard output")]
 
 mod bench;
+mod cluster;
 mod demo;
 mod fuzz;
 mod install;
@@ -38,7 +39,7 @@ enum Task {
     Demo(demo::Options),
     /// Installs what is missing, runs every check and test, ends with one summary
     Test(test::Options),
-    /// Runs the official clients against this server and against Node's
+    /// Runs the official clients against this server and against Node's, and both servers in one cluster
     Interop(interop::Options),
     /// Measures this server beside its peers, in one run
     Bench(bench::Args),

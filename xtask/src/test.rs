@@ -8,7 +8,7 @@ use clap::Args;
 use crate::libtest::Reader;
 use crate::summary::{Counts, Summary};
 use crate::workspace::{Error, Result, cargo};
-use crate::{demo, install, interop, purity, run, tidy, workspace};
+use crate::{cluster, demo, install, interop, purity, run, tidy, workspace};
 
 #[derive(Args, Clone, Copy, Debug)]
 pub(crate) struct Options {
@@ -45,6 +45,7 @@ pub(crate) fn test(options: Options) -> Result<bool> {
     }
     if !options.quick {
         in_process(&mut summary, "interop", interop::step);
+        in_process(&mut summary, "cluster", cluster::step);
     }
     println!("\n{}", summary.render());
     Ok(summary.total().failed == 0)

@@ -1,0 +1,89 @@
+// A process that follows CONTRACT.md: a node or an emitter.
+import { spawn } from "node:child_process";
+import { once } from "node:events";
+import { createInterface } from "node:readline";
+import { Difference, within } from "../../lib/check.mjs";
+import { pack, unpack } from "../../lib/codec.mjs";
+
+/** Everything that was started and has not ended. */
+const running = new Set();
+process.on("exit", () => running.forEach((child) => child.kill("SIGKILL")));
+
+export class Party {
+  #asked = new Map();
+  #counter = 0;
+
+  /** `info` is an entry of parties.mjs; `variables` configure the process. */
+  static async start(info, variables, onNote) {
+    const party = new Party();
+    Object.assign(party, info, { notes: [], errors: "" });
+    const [program, ...args] = info.command;
+    const env = { ...process.env, NAME: info.name, ...info.env, ...variables };
+    const child = spawn(program, args, { stdio: ["pipe", "pipe", "pipe"], env });
+    party.child = child;
+    running.add(child);
+    child.stdin.on("error", () => {});
+    child.stderr.on("data", (chunk) => {
+      party.errors = (party.errors + chunk).slice(-4_000);
+    });
+    const listening = new Promise((resolve, reject) => {
+      createInterface({ input: child.stdout }).on("line", (line) => {
+        const said = JSON.parse(line);
+        if ("listening" in said) return resolve(said.listening);
+        if (said.note) {
+          party.notes.push(said.note);
+          return onNote?.(party, said.note);
+        }
+        const { resolve: done, reject: refuse } = party.#asked.get(said.id) ?? {};
+        party.#asked.delete(said.id);
+        if ("ok" in said) done?.(unpack(said.ok));
+        else refuse?.(new Difference(`${info.name}: ${said.error}`));
+      });
+      child.once("error", (error) => reject(new Error(`cannot start ${program}: ${error.message}`)));
+      party.ended = once(child, "exit").then(([code, signal]) => {
+        running.delete(child);
+        party.end = signal ?? code;
+        const error = new Difference(`${info.name} ended (${party.end}): ${party.errors.trim().slice(-400)}`);
+        reject(error);
+        for (const { reject: refuse } of party.#asked.values()) refuse(error);
+        party.#asked.clear();
+        return party.end;
+      });
+    });
+    party.url = await within(20_000, listening, `start of ${info.name}`);
+    return party;
+  }
+
+  /** Sends a command of section 2 and gives its result. */
+  call(name, { nsp = "/", ...rest } = {}, bound = 15_000) {
+    if (this.end !== undefined) return Promise.reject(new Difference(`${this.name} ended (${this.end})`));
+    const id = ++this.#counter;
+    const answer = new Promise((resolve, reject) => this.#asked.set(id, { resolve, reject }));
+    this.child.stdin.write(`${JSON.stringify({ id, do: name, nsp, ...pack(rest) })}\n`);
+    return within(bound, answer, `${this.name}: ${name}`);
+  }
+
+  /** Asks it to end, which it does in its own time; kills it if that is too long. */
+  async stop(grace = 3_000) {
+    if (this.end !== undefined) return this.end;
+    this.child.stdin.end();
+    const timer = setTimeout(() => this.child.kill("SIGKILL"), grace);
+    const end = await this.ended;
+    clearTimeout(timer);
+    return end;
+  }
+
+  kill() {
+    this.child.kill("SIGKILL");
+    return this.ended;
+  }
+
+  /** Stops it without ending it: its connections stay, and nobody is at home. */
+  freeze() {
+    this.child.kill("SIGSTOP");
+  }
+
+  thaw() {
+    this.child.kill("SIGCONT");
+  }
+}
