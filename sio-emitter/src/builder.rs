@@ -121,7 +121,7 @@ impl Builder {
 
     /// Connects to what a configuration of `fred` describes: ACL users, TLS, Sentinel, Cluster.
     ///
-    /// A single server without TLS gets a plain connection, which is about five times as fast as the client of
+    /// A single server without TLS gets a plain connection, which is about four times as fast as the client of
     /// `fred` that serves for the rest; of the configuration it needs address and credentials.
     ///
     /// # Errors
@@ -144,7 +144,7 @@ impl Builder {
     }
 
     /// Sends through a client that the program has already, and that is connected or about to be. Messages go
-    /// through its pipelines, at about a fifth of the speed of a connection of our own; see
+    /// through its pipelines, at about a quarter of the speed of a connection of our own; see
     /// [`connect_with`](Self::connect_with). It is not closed with the emitter.
     ///
     /// # Panics

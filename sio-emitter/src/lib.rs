@@ -85,7 +85,7 @@
 //!
 //! Addresses are those of [`fred`]: `redis://`, `rediss://`, `redis+unix://`, `redis-cluster://`, `redis-sentinel://`,
 //! each with credentials. A configuration ([`Builder::connect_with`]) or a client ([`Builder::client`]) of that crate will
-//! do as well. A single server without TLS gets a plain connection of our own, which is about five times as fast.
+//! do as well. A single server without TLS gets a plain connection of our own, which is about four times as fast.
 //!
 //! # Features
 //!

@@ -1,9 +1,10 @@
 //! The way to Redis: one task that takes chunks from the queue and settles the account.
 //!
 //! There are two ways. A server that is reached over plain TCP or a Unix socket gets a connection of our own,
-//! [`direct`], on which the finished bytes of a chunk are written as they are: measured at 1,400,000 publishes a
-//! second on one core, against 300,000 through the pipelines of `fred`. Everything else (TLS, Sentinel, Cluster,
-//! credentials that change, a client that the program has already) goes through `fred`, [`client`].
+//! [`direct`], on which the finished bytes of a chunk are written as they are. Measured with finished messages, on
+//! one core: 1,450,000 publishes a second, which is all that Redis takes, against 290,000 through pipelines of `fred`.
+//! Everything else (TLS, Sentinel, Cluster, credentials that change, a client that the program has already) goes
+//! through `fred`, [`client`].
 
 pub(crate) mod client;
 pub(crate) mod direct;
