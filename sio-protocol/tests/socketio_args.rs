@@ -346,13 +346,13 @@ fn finished_json_cannot_bring_a_placeholder_along_either() {
         r#"[1,{"num":0, "_placeholder" :true}]"#,
         r#"{"\u005fplaceholder":true,"num":0}"#,
     ] {
-        let raw = serde_json::value::RawValue::from_string(text.to_owned()).unwrap();
+        let raw = RawValue::from_string(text.to_owned()).unwrap();
         let (data, attachments) = event(&raw).unwrap();
         assert_eq!((data, attachments.len()), (format!(r#"["e",{text}]"#), 0));
         assert_eq!(event(&(&raw, blob("x"))), Err(EncodeError::PlaceholderKey), "{text}");
     }
     for text in [r#"{"a":"_placeholder"}"#, r#"["_placeholder","\u005fplaceholder",{"placeholder":1}]"#] {
-        let raw = serde_json::value::RawValue::from_string(text.to_owned()).unwrap();
+        let raw = RawValue::from_string(text.to_owned()).unwrap();
         assert!(event(&(&raw, blob("x"))).is_ok(), "{text}");
     }
 }
