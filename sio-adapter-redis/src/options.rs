@@ -95,7 +95,6 @@ macro_rules! common_options {
             /// How long the answers of other nodes are awaited, by `fetch_sockets`, `all_rooms`,
             /// `server_side_emit_with_ack` and, unless they say how long, by broadcasts that want acknowledgements.
             /// What has arrived by then is in the error. Default: 5 s. Node: `requestsTimeout`.
-            #[must_use]
             pub fn requests_timeout(mut self, timeout: std::time::Duration) -> Self {
                 self.common.set_requests_timeout(timeout);
                 self
@@ -104,7 +103,6 @@ macro_rules! common_options {
             /// How many requests to other nodes may wait for answers, in each namespace; further ones fail with
             /// [`TooManyPending`](sio_server::AdapterError::TooManyPending). Each takes about 500 bytes and what has
             /// arrived for it. Default: 10,000.
-            #[must_use]
             pub fn max_requests(mut self, requests: usize) -> Self {
                 self.common.set_max_requests(requests);
                 self
@@ -113,7 +111,6 @@ macro_rules! common_options {
             /// How many broadcasts of other nodes may wait for the acknowledgements of clients of this one, in each
             /// namespace. The clients get further ones, too, but what they acknowledge is not passed on. Each takes
             /// about 300 bytes, and about 50 for each client. Default: 10,000.
-            #[must_use]
             pub fn max_questions(mut self, questions: usize) -> Self {
                 self.common.set_max_questions(questions);
                 self
@@ -122,7 +119,6 @@ macro_rules! common_options {
             /// How many bytes the answers to one request may have; one that gets more ends with
             /// [`TooLarge`](sio_server::AdapterError::TooLarge) and what had arrived. Descriptions of sockets take
             /// several times as much in memory. Default: 64 MiB.
-            #[must_use]
             pub fn max_answer_bytes(mut self, bytes: usize) -> Self {
                 self.common.set_max_answer_bytes(bytes);
                 self
@@ -131,14 +127,12 @@ macro_rules! common_options {
             /// How many bytes may wait to be published, while Redis is down or slower than its senders. Messages that
             /// find no room are dropped, which is told once as [`QueueFull`](crate::RedisEvent::QueueFull) and counted
             /// as [`refused`](crate::LinkStats::refused). This is also the worst-case memory. Default: 64 MiB.
-            #[must_use]
             pub fn max_queued_bytes(mut self, bytes: usize) -> Self {
                 self.common.set_max_queued_bytes(bytes);
                 self
             }
 
             /// How long [`connect`](Self::connect) tries before it gives up. Default: 5 s.
-            #[must_use]
             pub fn connect_timeout(mut self, timeout: std::time::Duration) -> Self {
                 self.common.set_connect_timeout(timeout);
                 self
@@ -146,7 +140,6 @@ macro_rules! common_options {
 
             /// Whether to start when Redis cannot be reached: the server serves its own clients and joins the cluster
             /// when Redis comes. Wrong addresses and credentials are errors all the same. Default: no.
-            #[must_use]
             pub fn start_without_redis(mut self, start: bool) -> Self {
                 self.common.set_start_without_redis(start);
                 self
@@ -154,7 +147,6 @@ macro_rules! common_options {
 
             /// Calls `on_event` for every transition of the connection: lost, restored, queue full and so on. It must
             /// not block. All of them are logged as well.
-            #[must_use]
             pub fn on_event(mut self, on_event: impl Fn(&crate::RedisEvent) + Send + Sync + 'static) -> Self {
                 self.common.set_on_event(on_event);
                 self

@@ -11,6 +11,7 @@ use crate::websocket::{Frame, Ws, opcode};
 /// What carries a client's packets.
 #[derive(Debug)]
 #[allow(clippy::exhaustive_enums, reason = "there is no third")]
+#[allow(clippy::large_enum_variant, reason = "a test has a handful of them")]
 pub enum Wire {
     /// WebSocket.
     Ws(Ws),
