@@ -7,6 +7,7 @@ mod bus;
 mod client;
 mod http;
 mod polling;
+pub mod redis;
 mod server;
 mod websocket;
 

@@ -153,7 +153,11 @@ async fn a_connection_handler_may_end_its_socket_at_once() {
         // As in Node, its handlers run within the call.
         assert_eq!(
             events.take(3).await,
-            ["disconnecting from [\"room\"]", "disconnect: server namespace disconnect", "connection, false 0"]
+            [
+                "disconnecting from [\"room\"]",
+                "disconnect: server namespace disconnect",
+                "connection, false 0"
+            ]
         );
     }
 }

@@ -18,7 +18,10 @@ impl<F: Fn()> Drop for OnDrop<F> {
 }
 
 /// Something to capture that uses a socket in every way that takes a lock of it, and of its namespace.
-fn meddler(socket: &Socket, dropped: &tokio::sync::mpsc::UnboundedSender<()>) -> Arc<OnDrop<impl Fn() + use<>>> {
+fn meddler(
+    socket: &Socket,
+    dropped: &tokio::sync::mpsc::UnboundedSender<()>,
+) -> Arc<OnDrop<impl Fn() + use<>>> {
     let (socket, dropped) = (socket.clone(), dropped.clone());
     Arc::new(OnDrop(move || {
         let _ = socket.data::<serde_json::Value>();
