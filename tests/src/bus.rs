@@ -26,6 +26,7 @@ struct State {
     /// How often an event was written out for a node other than the one that emitted it.
     written: AtomicUsize,
     forwards: Mutex<Vec<AckSink>>,
+    closed: AtomicUsize,
 }
 
 /// One namespace of one node.
@@ -58,6 +59,11 @@ impl Bus {
     /// How many nodes an event was written out for, other than the one that emitted it.
     pub fn written(&self) -> usize {
         self.0.written.load(Ordering::Relaxed)
+    }
+
+    /// How many adapters have been closed.
+    pub fn closed(&self) -> usize {
+        self.0.closed.load(Ordering::Relaxed)
     }
 
     /// Closes the sinks of all that was asked on behalf of another node, as its timeout would.
@@ -282,6 +288,7 @@ impl Adapter for Attached {
     }
 
     async fn close(&self) {
+        self.bus.0.closed.fetch_add(1, Ordering::Relaxed);
         let mut members = self.bus.0.members.lock().unwrap_or_else(PoisonError::into_inner);
         members.retain(|member| !Arc::ptr_eq(member, &self.member));
     }

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use serde_json::json;
-use sio_server::{AckError, AckSender, Args, EmitError, Reply, Server, Socket, Value};
+use sio_server::{AckError, AckSender, Args, BroadcastAck, EmitError, Reply, Server, Socket, Value};
 use sio_tests::{Client, LIMIT, Log, log, serve, within};
 
 async fn joined(io: &Server) -> (Client, Socket) {
@@ -256,6 +256,26 @@ async fn a_broadcast_waits_for_nobody_longer_than_its_timeout() {
     assert_eq!(acks[0].socket.as_ref().unwrap().as_str(), one_id);
     assert!(matches!(acks[0].result, Ok(1)));
     assert!(acks[1].socket.is_none() && matches!(acks[1].result, Err(AckError::Timeout)));
+}
+
+#[tokio::test]
+async fn broadcasts_that_time_out_leave_no_entries_behind() {
+    let io = Server::builder().max_pending_acks(2).build();
+    let (mut client, socket) = joined(&io).await;
+    for n in 0..100 {
+        let asked = io.broadcast().timeout(Duration::ZERO).emit_with_ack::<u32>("ask", &());
+        // Were the entries of those before still counted, this would be refused.
+        let acks = within("the end of the time", asked).await.unwrap();
+        assert!(matches!(acks[..], [BroadcastAck { result: Err(AckError::Timeout), .. }]), "{acks:?}");
+        client.expect(&format!("2{}[\"ask\"]", 2 * n)).await;
+        // Nor do those leave anything that nobody waits for at all.
+        drop(io.broadcast().emit_with_ack::<u32>("drop", &()));
+        assert!(client.recv().await.ends_with("[\"drop\"]"));
+    }
+    let answer = socket.emit_with_ack::<u32>("last", &());
+    assert!(client.recv().await.ends_with("[\"last\"]"));
+    client.send("3200[7]").await;
+    assert_eq!(answer.await.unwrap(), 7);
 }
 
 #[tokio::test]

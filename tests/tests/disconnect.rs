@@ -5,7 +5,7 @@
 use std::time::Duration;
 
 use sio_server::{Args, DisconnectReason, Reply, Server, Socket};
-use sio_tests::{Client, Http, Message, Polling, Ws, disconnects, log, serve, within};
+use sio_tests::{Bus, Client, Frame, Http, Message, Polling, Ws, disconnects, log, serve, within};
 
 #[tokio::test]
 async fn every_end_has_its_reason_in_the_words_of_node() {
@@ -229,6 +229,29 @@ async fn a_closed_server_has_ended_every_session_and_takes_no_more() {
     assert!(open.is_closed().await, "a connection that idles is closed");
     // Once more does nothing.
     within("the server to close", io.close()).await;
+}
+
+#[tokio::test]
+async fn whoever_closes_a_server_waits_until_it_is_closed() {
+    let bus = Bus::new();
+    let io = Server::builder().adapter(bus.node()).build();
+    let _ = io.of("/other");
+    let (mut client, _) = Client::connected(serve(&io).await).await;
+    let closing: Vec<_> = (0..3)
+        .map(|_| {
+            let io = io.clone();
+            tokio::spawn(async move { io.close().await })
+        })
+        .collect();
+    // The client has not answered, so nobody is done.
+    assert_eq!(client.ws().next().await, Some(Frame::close(None)));
+    assert!(closing.iter().all(|task| !task.is_finished()));
+    assert_eq!(bus.closed(), 0);
+    drop(client);
+    for task in closing {
+        within("the server to close", task).await.unwrap();
+    }
+    assert_eq!(bus.closed(), 2, "the adapter of each namespace once");
 }
 
 #[tokio::test]

@@ -2,11 +2,18 @@
 
 #![allow(clippy::unwrap_used, reason = "a helper that cannot go on fails its test")]
 
+use std::net::SocketAddr;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use serde_json::{Value, json};
+use sio_server::protocol::Limits;
+use sio_server::protocol::parser::{Decode, Frame, JsonParser, Parser};
+use sio_server::protocol::socketio::{Packet, PacketKind};
 use sio_server::{ConnectionStateRecovery, DisconnectReason, Reply, Server, Socket};
-use sio_tests::{Client, Log, disconnects, log, serve};
+use sio_tests::{Client, Log, disconnects, log, serve, within};
+use tokio::sync::Semaphore;
 
 fn server() -> Server {
     Server::builder().connection_state_recovery(ConnectionStateRecovery::new()).build()
@@ -173,6 +180,191 @@ async fn middlewares_are_asked_again_only_where_that_is_wanted() {
         seen.take(asked).await;
         seen.assert_empty();
     }
+}
+
+/// A server that asks its one middleware again. It lets the first client in at once, says when it is asked again, and
+/// then waits for a permit.
+fn asking(recovery: ConnectionStateRecovery) -> (Server, Arc<Semaphore>, Log<()>) {
+    let recovery = recovery.skip_middlewares(false);
+    let io = Server::builder().connection_state_recovery(recovery).build();
+    let permits = Arc::new(Semaphore::new(1));
+    let inner = Arc::clone(&permits);
+    let (asks, asked) = log();
+    io.sockets().middleware(move || {
+        let (permits, asks) = (Arc::clone(&inner), asks.clone());
+        async move {
+            if permits.available_permits() == 0 {
+                let _ = asks.send(());
+            }
+            permits.acquire().await.unwrap().forget();
+            Ok(())
+        }
+    });
+    (io, permits, asked)
+}
+
+/// Joins, gets an event and is lost; gives the reply to CONNECT and what to come back with.
+async fn lost(io: &Server, address: SocketAddr) -> (String, String) {
+    let mut reasons = disconnects(io);
+    let mut client = Client::websocket(address).await;
+    client.send("0").await;
+    let reply = client.recv().await;
+    let data: Value = serde_json::from_str(&reply[1..]).unwrap();
+    io.emit("last", &());
+    let (_, offset) = event(&mut client).await;
+    drop(client);
+    reasons.next().await;
+    (reply, format!("0{}", json!({"pid": data["pid"], "offset": offset})))
+}
+
+#[tokio::test]
+async fn what_is_sent_while_the_middlewares_are_asked_again_is_not_missed() {
+    let (io, permits, mut asked) = asking(ConnectionStateRecovery::new());
+    let address = serve(&io).await;
+    let (reply, come_back) = lost(&io, address).await;
+    io.emit("n", &0);
+    let mut client = Client::websocket(address).await;
+    client.send(&come_back).await;
+    asked.next().await;
+    for n in 1..5 {
+        io.emit("n", &n);
+    }
+    permits.add_permits(1);
+    for n in 0..5 {
+        assert_eq!(event(&mut client).await.0, json!(["n", n]));
+    }
+    client.expect(&reply).await;
+    io.emit("n", &5);
+    assert_eq!(event(&mut client).await.0, json!(["n", 5]));
+}
+
+/// Emits while packets are encoded: the moment between any two steps of coming back.
+#[derive(Clone, Debug, Default)]
+struct Meddling(Arc<OnceLock<Server>>);
+
+impl Parser for Meddling {
+    fn decoder(&self, limits: &Limits) -> Box<dyn Decode> {
+        JsonParser.decoder(limits)
+    }
+
+    fn encode(&self, packet: &Packet<'_>, out: &mut Vec<Frame>) {
+        if let Some(io) = self.0.get() {
+            match (packet.kind, packet.event_name().as_deref()) {
+                (PacketKind::Event, Some("missed")) => io.emit("while it catches up", &()),
+                (PacketKind::Connect, _) => io.emit("while it is connected", &()),
+                _ => {}
+            }
+        }
+        JsonParser.encode(packet, out);
+    }
+}
+
+#[tokio::test]
+async fn nothing_falls_between_what_was_missed_and_what_comes_live() {
+    let parser = Meddling::default();
+    let recovery = ConnectionStateRecovery::new();
+    let io = Server::builder().connection_state_recovery(recovery).parser(parser.clone()).build();
+    let address = serve(&io).await;
+    let (reply, come_back) = lost(&io, address).await;
+    io.emit("missed", &());
+    parser.0.set(io.clone()).unwrap();
+    let mut client = Client::websocket(address).await;
+    client.send(&come_back).await;
+    assert_eq!(event(&mut client).await.0, json!(["missed"]));
+    assert_eq!(event(&mut client).await.0, json!(["while it catches up"]));
+    client.expect(&reply).await;
+    assert_eq!(event(&mut client).await.0, json!(["while it is connected"]));
+    io.emit("live", &());
+    assert_eq!(event(&mut client).await.0, json!(["live"]));
+}
+
+#[tokio::test]
+async fn a_client_that_is_lost_while_it_comes_back_may_try_again() {
+    let (io, permits, mut asked) = asking(ConnectionStateRecovery::new());
+    let address = serve(&io).await;
+    let (reply, come_back) = lost(&io, address).await;
+    io.emit("n", &0);
+    for hangs_up in [true, false] {
+        let mut client = Client::websocket(address).await;
+        client.send(&come_back).await;
+        asked.next().await;
+        if hangs_up {
+            drop(client);
+            within("the end of the session", async {
+                while io.session_count() > 0 {
+                    tokio::task::yield_now().await;
+                }
+            })
+            .await;
+            continue;
+        }
+        // One for the first, whom nobody is left to be let in for.
+        permits.add_permits(2);
+        assert_eq!(event(&mut client).await.0, json!(["n", 0]));
+        client.expect(&reply).await;
+    }
+}
+
+#[tokio::test]
+async fn a_client_for_whom_it_takes_too_long_comes_anew_instead_of_missing_something() {
+    let (io, permits, mut asked) = asking(ConnectionStateRecovery::new().max_stored_bytes(2000));
+    let address = serve(&io).await;
+    let (reply, come_back) = lost(&io, address).await;
+    io.emit("n", &0);
+    let mut client = Client::websocket(address).await;
+    client.send(&come_back).await;
+    asked.next().await;
+    for n in 1..100 {
+        io.emit("n", &n);
+    }
+    permits.add_permits(2);
+    client.expect_close(None).await;
+    let mut client = Client::websocket(address).await;
+    client.send(&come_back).await;
+    assert_ne!(client.recv().await, reply);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn whenever_a_client_is_lost_and_comes_back_it_gets_everything_once_and_in_order() {
+    let io = server();
+    let mut reasons = disconnects(&io);
+    let address = serve(&io).await;
+    let mut client = Client::websocket(address).await;
+    let data = join(&mut client, "").await;
+    let received = Arc::new(AtomicU64::new(0));
+    let emitter = tokio::task::spawn_blocking({
+        let (io, received) = (io.clone(), Arc::clone(&received));
+        move || {
+            for n in 0..3000 {
+                // Far enough ahead that there is always something to be missed.
+                while n > received.load(Ordering::Relaxed) + 50 {
+                    std::thread::yield_now();
+                }
+                io.emit("n", &n);
+            }
+        }
+    });
+    let mut offset = String::new();
+    for n in 0..3000 {
+        if n % 20 == 19 {
+            drop(client);
+            assert_eq!(reasons.next().await, DisconnectReason::TransportClose);
+            client = Client::websocket(address).await;
+            client.send(&format!("0{}", json!({"pid": data["pid"], "offset": offset}))).await;
+        }
+        let text = loop {
+            let text = client.recv().await;
+            if !text.starts_with('0') {
+                break text;
+            }
+            assert!(text.contains(data["sid"].as_str().unwrap()), "{text}");
+        };
+        let event: Value = serde_json::from_str(&text[1..]).unwrap();
+        assert_eq!(event[1], n);
+        offset = event[2].as_str().unwrap().to_owned();
+        received.store(n, Ordering::Relaxed);
+    }
+    emitter.await.unwrap();
 }
 
 #[tokio::test]

@@ -43,6 +43,8 @@ async fn an_emit_to_a_full_queue_says_so() {
     let text = "x".repeat(MESSAGE);
     let error = (0..100).find_map(|_| socket.try_emit("x", &text).err()).expect("the queue has a bound");
     assert!(matches!(error, EmitError::QueueFull), "{error}");
+    // Something smaller would fit, and arrive behind the gap.
+    assert!(matches!(socket.try_emit("x", &1), Err(EmitError::Disconnected)));
     assert_eq!(reasons.next().await, DisconnectReason::SlowClient);
     assert!(matches!(socket.try_emit("x", &1), Err(EmitError::Disconnected)));
 }

@@ -141,6 +141,38 @@ async fn a_client_that_does_not_read_is_disconnected_here_too() {
 }
 
 #[tokio::test]
+async fn a_client_that_does_not_read_is_not_heard_before_it_does() {
+    let io = Server::builder().max_queued_bytes(10_000).build();
+    let (seen, mut events) = log();
+    io.sockets()
+        .on("n", move |Args(n): Args<u32>| {
+            let _ = seen.send(n);
+            async {}
+        })
+        .on("sync", async || Reply(()));
+    let mut slow = connect(&io, 1000).await;
+    let mut other = connect(&io, 1000).await;
+    // More than half of the bound waits once the stream has taken what it holds.
+    let text = "x".repeat(8000);
+    io.to(slow_id(&io)).emit("large", &text);
+    slow.send("2[\"n\",1]").await;
+    for _ in 0..10 {
+        other.ask("[\"sync\"]").await;
+    }
+    events.assert_empty();
+    slow.expect(&format!("2[\"large\",\"{text}\"]")).await;
+    assert_eq!(events.next().await, 1);
+    // And with nothing waiting it is heard at once.
+    slow.send("2[\"n\",2]").await;
+    assert_eq!(events.next().await, 2);
+}
+
+/// The id of the socket that was connected first.
+fn slow_id(io: &Server) -> sio_server::SocketId {
+    io.sockets().local_sockets()[0].id().clone()
+}
+
+#[tokio::test]
 async fn a_stream_that_ends_ends_its_session() {
     let io = Server::new();
     let mut reasons = disconnects(&io);

@@ -2,10 +2,18 @@
 
 #![allow(clippy::unwrap_used, reason = "a helper that cannot go on fails its test")]
 
+use std::io;
+use std::pin::Pin;
+use std::sync::{Arc, Mutex};
+use std::task::{Context, Poll, Waker, ready};
 use std::time::{Duration, Instant};
 
+use hyper_util::rt::TokioIo;
 use sio_server::{Args, DisconnectReason, Server, Socket};
-use sio_tests::{Client, Frame, Http, Log, Message, Polling, Ws, disconnects, frame, log, serve, within};
+use sio_tests::{
+    Client, Frame, Http, Log, Message, Polling, Ws, disconnects, frame, log, serve, unpack, within,
+};
+use tokio::io::{AsyncRead, AsyncWrite, DuplexStream, ReadBuf};
 
 struct Joined {
     polling: Polling,
@@ -275,6 +283,190 @@ async fn a_second_candidate_is_closed_and_the_first_completes() {
     assert_eq!(third.next().await, Some(Frame::close(None)));
     socket.emit("y", &());
     assert_eq!(first.recv().await, "42[\"y\"]");
+}
+
+/// A stream that takes nothing while its gate is shut.
+struct Gated {
+    inner: DuplexStream,
+    gate: Arc<Mutex<Gate>>,
+}
+
+#[derive(Default)]
+struct Gate {
+    shut: bool,
+    waiting: Option<Waker>,
+}
+
+impl Gated {
+    fn poll_gate(&self, cx: &mut Context<'_>) -> Poll<()> {
+        let mut gate = self.gate.lock().unwrap();
+        if gate.shut {
+            gate.waiting = Some(cx.waker().clone());
+            return Poll::Pending;
+        }
+        Poll::Ready(())
+    }
+}
+
+impl AsyncRead for Gated {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buf: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.inner).poll_read(cx, buf)
+    }
+}
+
+impl AsyncWrite for Gated {
+    fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
+        ready!(self.poll_gate(cx));
+        Pin::new(&mut self.inner).poll_write(cx, buf)
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        ready!(self.poll_gate(cx));
+        Pin::new(&mut self.inner).poll_flush(cx)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.inner).poll_shutdown(cx)
+    }
+}
+
+/// A WebSocket that names the session and has failed its probe, while the server is still busy writing to it; opening
+/// the gate lets the server go on.
+async fn failed_but_busy(io: &Server, polling: &Polling) -> (Ws, impl FnOnce() + use<>) {
+    let (ours, theirs) = tokio::io::duplex(4096);
+    let gate = Arc::new(Mutex::new(Gate::default()));
+    let stream = Gated { inner: theirs, gate: Arc::clone(&gate) };
+    let service = io.service();
+    tokio::spawn(async move {
+        let connection = hyper::server::conn::http1::Builder::new()
+            .serve_connection(TokioIo::new(stream), service)
+            .with_upgrades();
+        let _ = connection.await;
+    });
+    let mut ws = Ws::try_over(Http::over(ours), &polling.upgrade_target(), &[]).await.unwrap();
+    gate.lock().unwrap().shut = true;
+    // The second is wrong: this is no candidate any more, but it is owed an answer to the first.
+    ws.write(&[frame(0x81, b"2probe"), frame(0x81, b"2")].concat()).await;
+    within("the server to write", async {
+        while gate.lock().unwrap().waiting.is_none() {
+            tokio::task::yield_now().await;
+        }
+    })
+    .await;
+    let open = move || {
+        let mut gate = gate.lock().unwrap();
+        gate.shut = false;
+        gate.waiting.take().unwrap().wake();
+    };
+    (ws, open)
+}
+
+#[tokio::test]
+async fn a_candidate_that_is_over_does_no_harm_to_the_next() {
+    let io = Server::new();
+    let Joined { polling, socket, .. } = joined(&io).await;
+    let (mut first, open) = failed_but_busy(&io, &polling).await;
+    let mut second = probe(&polling).await;
+    open();
+    assert_eq!(first.next().await, Some(Frame::text("3probe")));
+    assert_eq!(first.next().await, Some(Frame::close(None)));
+    second.send("5").await;
+    socket.emit("x", &());
+    assert_eq!(second.recv().await, "42[\"x\"]");
+}
+
+#[tokio::test]
+async fn a_session_that_ends_takes_the_second_candidate_along_too() {
+    let io = Server::new();
+    let Joined { polling, socket, .. } = joined(&io).await;
+    let (mut first, open) = failed_but_busy(&io, &polling).await;
+    let mut second = probe(&polling).await;
+    open();
+    assert_eq!(first.next().await, Some(Frame::text("3probe")));
+    assert_eq!(first.next().await, Some(Frame::close(None)));
+    socket.close_connection();
+    // At once, not when its time is up.
+    assert_eq!(second.next().await, Some(Frame::close(None)));
+}
+
+#[tokio::test]
+async fn a_session_that_ends_in_the_batch_that_upgrades_it_says_so_over_the_websocket() {
+    let io = Server::new();
+    io.sockets().on("out", async |socket: Socket| {
+        socket.emit("last", &());
+        socket.disconnect(true);
+    });
+    let Joined { mut polling, mut reasons, .. } = joined(&io).await;
+    let mut ws = probe(&polling).await;
+    polling.hold().await;
+    ws.write(&[frame(0x81, b"5"), frame(0x81, b"42[\"out\"]"), frame(0x81, b"42[\"n\",1]")].concat()).await;
+    assert_eq!(ws.recv().await, "42[\"last\"]");
+    assert_eq!(ws.recv().await, "41");
+    assert_eq!(ws.closed().await, None);
+    assert_eq!(reasons.next().await, DisconnectReason::ServerNamespaceDisconnect);
+    let held = polling.held().await;
+    assert!(held.text() == "1" || held.text() == "6", "{}", held.text());
+    reasons.assert_empty();
+    assert_eq!(io.session_count(), 0);
+}
+
+#[tokio::test]
+async fn a_post_that_ends_the_session_takes_the_upgrade_that_waits_for_it_along() {
+    let io = Server::new();
+    io.sockets().on("out", async |socket: Socket| socket.disconnect(true));
+    let Joined { mut polling, mut numbers, mut reasons, .. } = joined(&io).await;
+    let mut ws = probe(&polling).await;
+    let body = "42[\"out\"]";
+    let target = polling.target();
+    let head = format!("POST {target} HTTP/1.1\r\nHost: t\r\nContent-Length: {}\r\n\r\n", body.len());
+    polling.posts.write(format!("{head}{}", &body[..5]).as_bytes()).await;
+    polling.hold_without_post().await;
+    ws.send("5").await;
+    ws.send("42[\"n\",1]").await;
+    polling.posts.write(&body.as_bytes()[5..]).await;
+    assert_eq!(ws.next().await, Some(Frame::close(None)));
+    assert_eq!(reasons.next().await, DisconnectReason::ServerNamespaceDisconnect);
+    assert_eq!(unpack(4, &polling.held().await)[0], Message::text("41"));
+    numbers.assert_empty();
+    reasons.assert_empty();
+    assert_eq!(within("the POST", polling.posts.response()).await.unwrap().text(), "ok");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn however_upgrade_and_end_meet_the_session_ends_once_and_leaves_nothing() {
+    for round in 0..100 {
+        let io = Server::new();
+        let Joined { mut polling, socket, mut reasons, .. } = joined(&io).await;
+        let mut ws = probe(&polling).await;
+        polling.send_get().await;
+        let kicked = tokio::task::spawn_blocking(move || match round % 3 {
+            0 => socket.disconnect(true),
+            1 => socket.close_connection(),
+            _ => drop(tokio::runtime::Handle::current().block_on(async { socket.server().close().await })),
+        });
+        ws.send("5").await;
+        // Whether it became the transport or not, it is closed.
+        ws.closed().await;
+        drop(ws);
+        within("the answer to the poll", polling.gets.response()).await;
+        drop(polling);
+        let reason = reasons.next().await;
+        within("whoever ended it", kicked).await.unwrap();
+        let expected = [
+            DisconnectReason::ServerNamespaceDisconnect,
+            DisconnectReason::ForcedClose,
+            DisconnectReason::ServerShuttingDown,
+        ];
+        assert_eq!(reason, expected[round % 3]);
+        reasons.assert_empty();
+        assert!(io.sockets().local_sockets().is_empty());
+        within("the server to close", io.close()).await;
+        assert_eq!(io.session_count(), 0);
+    }
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -311,3 +311,47 @@ impl Drop for Turn<'_> {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::Server;
+    use crate::handshake::Request;
+    use sio_protocol::engineio::Revision;
+
+    fn polling() -> Arc<Connection> {
+        let (parts, ()) = http::Request::new(()).into_parts();
+        let request = Request::new(&parts, None);
+        let shared = Server::new().shared;
+        Connection::open(&shared, Revision::V4, Transport::Polling, false, None, request).unwrap()
+    }
+
+    fn candidate(connection: &Connection) -> CandidateId {
+        let timing = connection.timing();
+        connection.with_session(|session, now| session.handle_candidate(timing, now)).unwrap()
+    }
+
+    fn say(connection: &Arc<Connection>, candidate: CandidateId, text: &str) -> Next {
+        Dispatch::begin_candidate(connection, candidate).unwrap().websocket_text(text)
+    }
+
+    #[test]
+    fn a_candidate_that_is_over_does_not_speak_for_the_next() {
+        let connection = polling();
+        let first = candidate(&connection);
+        assert_eq!(say(&connection, first, "2probe"), Next::AnswerProbe);
+        connection.with_session(|session, _| session.handle_candidate_lost(first));
+        let second = candidate(&connection);
+        assert_eq!(say(&connection, second, "2probe"), Next::AnswerProbe);
+        for text in ["5", "42[\"n\"]", "x"] {
+            assert_eq!(say(&connection, first, text), Next::CloseCandidate, "{text}");
+        }
+        assert_eq!(connection.transport(), Transport::Polling);
+        assert_eq!(say(&connection, second, "5"), Next::Upgraded);
+        // Nor for the session.
+        for text in ["42[\"n\"]", "1", "x"] {
+            assert_eq!(say(&connection, first, text), Next::CloseCandidate, "{text}");
+        }
+        assert!(!connection.is_ended());
+    }
+}

@@ -241,8 +241,7 @@ impl Connection {
         self.core.locked().sockets.iter().find(|socket| socket.namespace().path() == nsp).cloned()
     }
 
-    /// Notes that `socket`'s middlewares run; `false` when the connection has ended, is in that namespace already,
-    /// or has too many.
+    /// Notes that `socket`'s middlewares run; `false` when the connection has ended, is in there, or in too many.
     pub(crate) fn begin_connect(&self, socket: &Arc<SocketInner>) -> bool {
         let path = socket.namespace().path();
         let mut core = self.core.locked();
@@ -475,8 +474,7 @@ impl Connection {
 
     // The end
 
-    /// Ends the connection: every socket is disconnected for `reason`, the session leaves the registry. Does
-    /// nothing the second time.
+    /// Ends the connection, once: every socket is disconnected for `reason`, the session leaves the registry.
     pub(crate) fn end(self: &Arc<Self>, reason: DisconnectReason, end: End) {
         let (sockets, connecting, linger, candidate) = {
             let mut core = self.core.locked();

@@ -479,6 +479,18 @@ mod tests {
     }
 
     #[test]
+    fn an_upgrade_that_meets_the_end_changes_nothing() {
+        let mut outbox = Outbox::new(Channel::Polling, false);
+        outbox.push(shared("last"), Revision::V4, 1000);
+        outbox.channel = Channel::Closing;
+        outbox.waker = Some(Waker::noop().clone());
+        assert!(outbox.upgrade(false, Revision::V4).is_some(), "a held poll is sent home all the same");
+        assert_eq!(outbox.channel, Channel::Closing);
+        assert_eq!(outbox.push(shared("late"), Revision::V4, 1000), Pushed::Closed);
+        assert!(matches!(outbox.drain().next(), Some(Item::Shared(_))));
+    }
+
+    #[test]
     fn a_poll_takes_everything_in_order() {
         let mut outbox = Outbox::new(Channel::Polling, false);
         outbox.push(shared("one"), Revision::V4, 1000);

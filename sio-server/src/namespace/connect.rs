@@ -157,10 +157,7 @@ fn finish(socket: &Arc<SocketInner>, outcome: Result<(), ConnectError>) {
 
 /// Sends what a returning client missed until there is no more; each round takes what came during the last. When
 /// something is no longer there, its connection is closed, so that it comes as a new client.
-fn catch_up(
-    socket: &Arc<SocketInner>,
-    mut take: impl FnMut() -> Result<Vec<Packet<'static>>, Gone>,
-) -> bool {
+fn catch_up(socket: &Arc<SocketInner>, mut take: impl FnMut() -> Result<Vec<Packet<'static>>, Gone>) -> bool {
     let connection = socket.connection();
     loop {
         match take() {
@@ -181,4 +178,76 @@ fn refuse(connection: &Arc<Connection>, path: &str, data: &str) {
 
 fn json<T: Serialize + ?Sized>(value: &T) -> String {
     serde_json::to_string(value).unwrap_or_default()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::adapter::recovery::Session;
+    use crate::connection::outbox::Item;
+    use crate::handshake::Request;
+    use crate::{ConnectionStateRecovery, Server};
+    use sio_protocol::engineio::session::Transport;
+
+    fn polling(server: &Server) -> Arc<Connection> {
+        let (parts, ()) = http::Request::new(()).into_parts();
+        let request = Request::new(&parts, None);
+        Connection::open(&server.shared, Revision::V4, Transport::Polling, false, None, request).unwrap()
+    }
+
+    /// Number and offset of every event that waits for a client.
+    fn received(connection: &Connection) -> Vec<(u64, String)> {
+        let items: Vec<Item> = connection.with_outbox(|outbox| outbox.drain().collect());
+        let text = |item: &Item| match item {
+            Item::Shared(encoded) => match encoded.messages().next() {
+                Some(crate::encoded::Message::Text(text)) => text.to_owned(),
+                _ => panic!("no text"),
+            },
+            other => panic!("{other:?}"),
+        };
+        let parse = |text: String| serde_json::from_str::<(String, u64, String)>(&text[1..]).unwrap();
+        items.iter().map(text).map(parse).map(|(_, n, offset)| (n, offset)).collect()
+    }
+
+    /// The steps of coming back against emits on another thread, without all that lies between them in reality.
+    #[test]
+    fn whenever_an_emit_meets_a_socket_that_comes_back_it_gets_the_event_once() {
+        const EVENTS: u64 = 10_000;
+        let recovery = ConnectionStateRecovery::new();
+        let io = Server::builder().connection_state_recovery(recovery).max_queued_bytes(usize::MAX).build();
+        let namespace = &io.sockets().0;
+        let connection = polling(&io);
+        namespace.join_begins();
+        let socket = SocketInner::new(Arc::clone(namespace), &connection, None);
+        namespace.insert(&socket, &[]);
+        io.emit("n", &0_u64);
+        let (mut last, mut offset) = received(&connection).pop().unwrap();
+        let pid = socket.pid();
+        socket.leave_session(namespace.remove(&socket));
+        std::thread::scope(|scope| {
+            let emitter = io.clone();
+            scope.spawn(move || (1..EVENTS).for_each(|n| emitter.emit("n", &n)));
+            while last + 1 < EVENTS {
+                let connection = polling(&io);
+                namespace.join_begins();
+                let mut restored = namespace.restore_session(&pid, &offset).unwrap();
+                let session = restored.session.clone();
+                let socket = SocketInner::new(Arc::clone(namespace), &connection, None);
+                let rounds = std::iter::repeat_with(|| {
+                    let missed = namespace.insert_returning(&socket, &session.rooms, &mut restored).unwrap();
+                    missed.iter().for_each(|packet| connection.send_packet(packet).unwrap());
+                    missed.is_empty()
+                });
+                assert!(rounds.take(1000).any(|is_done| is_done));
+                let rooms = namespace.remove(&socket);
+                namespace.save_session(pid.clone(), Session { rooms, ..session });
+                // What is sent to it in this moment is lost with its connection, and missed.
+                for (n, its_offset) in received(&connection) {
+                    assert_eq!(n, last + 1);
+                    (last, offset) = (n, its_offset);
+                }
+                connection.leave_registry();
+            }
+        });
+    }
 }

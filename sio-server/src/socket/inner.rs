@@ -302,7 +302,7 @@ impl SocketInner {
     }
 
     /// Leaves behind what its client may come back to.
-    fn leave_session(&self, rooms: Vec<String>) {
+    pub(crate) fn leave_session(&self, rooms: Vec<String>) {
         let known = self.if_cold(|cold| Some((cold.pid.clone()?, cold.data.clone()))).flatten();
         if let Some((pid, data)) = known {
             self.namespace.save_session(pid, Session { id: self.id.clone(), rooms, data });

@@ -18,8 +18,8 @@ use tokio::sync::oneshot;
 use tokio::time::Instant;
 
 use self::acks::{AckFuture, Waiter};
-pub(crate) use self::inner::SocketInner;
 use self::inner::Flags;
+pub(crate) use self::inner::SocketInner;
 pub use self::operator::SocketOperator;
 use crate::broadcast::{Broadcast, IntoRooms, report};
 use crate::connection::End;
