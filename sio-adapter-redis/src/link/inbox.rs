@@ -11,7 +11,7 @@ use std::{
     task::{Context, Poll},
 };
 
-use bytes::{Bytes, BytesMut};
+use bytes::{Buf as _, Bytes, BytesMut};
 use tokio::io::{AsyncRead, AsyncReadExt};
 
 use super::resp::{Frame, Malformed, Parsed, parse};
@@ -84,6 +84,11 @@ impl Inbox {
                 match parse(&self.current)? {
                     Parsed::Frame(length, frame) => {
                         self.need = 1;
+                        if let Frame::Number(_) = frame {
+                            // The answer to each publish: has no ranges, and so needs no share in the block.
+                            self.current.advance(length);
+                            return Ok(Next::Frame(frame, Bytes::new()));
+                        }
                         return Ok(Next::Frame(frame, self.current.split_to(length).freeze()));
                     }
                     Parsed::Need(total) if total > self.limit => {
@@ -120,7 +125,7 @@ impl Inbox {
         let held = self.current.len() + self.ahead_bytes;
         // What the front frame lacks is always read, else it could never be handled; it is within the bound by itself.
         let missing = self.need.saturating_sub(held);
-        if held >= self.limit && missing == 0 && self.skip == 0 {
+        if held >= self.limit && missing == 0 {
             self.full = true;
             return Poll::Ready(Ok(Filled::Full));
         }
@@ -157,6 +162,11 @@ impl Inbox {
         Poll::Ready(Ok(if read == 0 { Filled::End } else { Filled::Bytes }))
     }
 
+    /// Says whether as much is held as is allowed.
+    pub(super) fn is_full(&self) -> bool {
+        self.current.len() + self.ahead_bytes >= self.limit
+    }
+
     /// Says whether the peer has been sending faster than was read, up to now: messages came without a pause, or not
     /// even the last one is whole.
     pub(super) fn is_behind(&self) -> bool {
@@ -172,3 +182,111 @@ impl Inbox {
 
 /// Bytes read at once: some 400 small messages, and what a socket's buffer has when it is read in time.
 pub(super) const BLOCK: usize = 64 << 10;
+
+#[cfg(test)]
+mod tests {
+    use std::{pin::Pin, task::Waker};
+
+    use tokio::io::ReadBuf;
+
+    use super::*;
+
+    /// A stream that gives at most so many bytes at once, and then nothing.
+    struct Pieces<'a> {
+        rest: &'a [u8],
+        at_once: usize,
+    }
+
+    impl AsyncRead for Pieces<'_> {
+        fn poll_read(
+            mut self: Pin<&mut Self>,
+            _: &mut Context<'_>,
+            buf: &mut ReadBuf<'_>,
+        ) -> Poll<io::Result<()>> {
+            if self.rest.is_empty() {
+                return Poll::Pending;
+            }
+            let (now, rest) = self.rest.split_at(self.at_once.min(buf.remaining()).min(self.rest.len()));
+            buf.put_slice(now);
+            self.rest = rest;
+            Poll::Ready(Ok(()))
+        }
+    }
+
+    fn message(size: usize) -> Vec<u8> {
+        let mut bytes = format!(">3\r\n$7\r\nmessage\r\n$1\r\nc\r\n${size}\r\n").into_bytes();
+        bytes.extend((0..size).map(|at| at as u8));
+        bytes.extend(b"\r\n");
+        bytes
+    }
+
+    /// Reads `ahead` pieces before each look. Returns the sizes of the messages, those too large as errors.
+    fn sizes(bytes: &[u8], at_once: usize, ahead: usize, limit: usize) -> Vec<Result<usize, usize>> {
+        let mut stream = Pieces { rest: bytes, at_once };
+        let mut inbox = Inbox::new(limit);
+        let mut cx = Context::from_waker(Waker::noop());
+        let mut sizes = Vec::new();
+        loop {
+            let mut pending = false;
+            for _ in 0..ahead {
+                pending = inbox.poll_fill(&mut cx, &mut stream).is_pending();
+            }
+            assert!(inbox.current.len() + inbox.ahead_bytes <= inbox.limit + 2 * BLOCK);
+            assert_eq!(inbox.ahead_bytes, inbox.ahead.iter().map(BytesMut::len).sum::<usize>());
+            match inbox.next().unwrap() {
+                Next::Frame(Frame::Message { payload, .. }, bytes) => {
+                    assert!(bytes[payload.clone()].iter().enumerate().all(|(at, byte)| *byte == at as u8));
+                    sizes.push(Ok(payload.len()));
+                }
+                Next::TooLarge(size) => sizes.push(Err(size)),
+                Next::Frame(other, _) => panic!("{other:?}"),
+                Next::Empty if pending => return sizes,
+                Next::Empty => {}
+            }
+        }
+    }
+
+    #[test]
+    fn frames_are_whole_however_they_are_cut_and_however_much_is_read_ahead() {
+        let expected = [0, 1, 100, 100_000, 5, 70_000, 300_000, 2, 2, 65_500];
+        let bytes: Vec<u8> = expected.into_iter().flat_map(message).collect();
+        for at_once in [1, 7, 1000, 65_536, 1_000_000] {
+            for ahead in [1, 3, 50] {
+                let sizes = sizes(&bytes, at_once, ahead, 400_000);
+                assert!(sizes.into_iter().eq(expected.map(Ok)), "{at_once} {ahead}");
+            }
+        }
+    }
+
+    #[test]
+    fn a_frame_that_is_too_large_is_skipped_and_nothing_else() {
+        let bytes: Vec<u8> = [10, 500_000, 20, 99_000, 2_000_000, 30].into_iter().flat_map(message).collect();
+        for (at_once, ahead) in [(1, 1), (1000, 3), (65_536, 50), (1_000_000, 1)] {
+            let large = |size| Err(message(size).len());
+            let expected = [Ok(10), large(500_000), Ok(20), Ok(99_000), large(2_000_000), Ok(30)];
+            assert_eq!(sizes(&bytes, at_once, ahead, 100_000), expected, "{at_once} {ahead}");
+        }
+    }
+
+    #[test]
+    fn what_is_read_ahead_is_bounded_and_being_behind_is_noticed() {
+        let bytes = message(100).repeat(10_000);
+        let mut stream = Pieces { rest: &bytes, at_once: usize::MAX };
+        let mut inbox = Inbox::new(200_000);
+        let mut cx = Context::from_waker(Waker::noop());
+        while let Poll::Ready(filled) = inbox.poll_fill(&mut cx, &mut stream)
+            && filled.unwrap() == Filled::Bytes
+        {}
+        assert!(inbox.is_full() && inbox.is_behind() && !stream.rest.is_empty());
+        let mut count = 0;
+        loop {
+            match inbox.next().unwrap() {
+                Next::Frame(..) => count += 1,
+                _ if inbox.poll_fill(&mut cx, &mut stream).is_pending() => break,
+                _ => {}
+            }
+        }
+        assert_eq!((count, inbox.is_behind()), (10_000, false));
+        assert!(inbox.ahead.is_empty() && inbox.current.capacity() <= 4 * BLOCK);
+    }
+}

@@ -45,10 +45,10 @@ struct State {
 }
 
 /// A message, as it goes over the wire.
-#[derive(Debug, Clone)]
+#[derive(Debug)]
 pub(super) struct Entry {
     /// The whole command, or all before the message itself when that is large.
-    pub(super) head: Bytes,
+    pub(super) head: Vec<u8>,
     /// The message, when it is large: then it is not copied.
     pub(super) body: Bytes,
     /// Where the message belongs in a cluster, if that is laid down.
@@ -77,11 +77,11 @@ impl Entry {
         head.extend_from_slice(b"\r\n");
         self::head(&mut head, b'$', message.len());
         if large {
-            return Self { head: head.into(), body: message, slot };
+            return Self { head, body: message, slot };
         }
         head.extend_from_slice(&message);
         head.extend_from_slice(b"\r\n");
-        Self { head: head.into(), body: Bytes::new(), slot }
+        Self { head, body: Bytes::new(), slot }
     }
 
     /// What the entry counts for.

@@ -126,11 +126,16 @@ impl Wire {
         poll_fn(|cx| self.poll_exchange(cx)).await
     }
 
-    /// Reads what is there without waiting.
+    /// Reads what is there without waiting, but not much more than a receiver handles meanwhile.
     pub(super) async fn read_ahead(&mut self) -> Result<(), LostReason> {
-        poll_fn(|cx| match self.poll_exchange(cx) {
-            Poll::Pending => Poll::Ready(Ok(())),
-            Poll::Ready(done) => Poll::Ready(done.map(drop)),
+        poll_fn(|cx| {
+            for _ in 0..AHEAD {
+                let Poll::Ready(done) = self.poll_exchange(cx) else { break };
+                if !done? || self.inbox.is_full() {
+                    break;
+                }
+            }
+            Poll::Ready(Ok(()))
         })
         .await
     }
@@ -316,6 +321,9 @@ fn lost(error: &io::Error) -> LostReason {
         _ => LostReason::Io(error.to_string()),
     }
 }
+
+/// Blocks read before messages are handled again: a megabyte.
+const AHEAD: usize = 16;
 
 /// What an idle connection keeps for writing.
 const SMALL: usize = 128 << 10;

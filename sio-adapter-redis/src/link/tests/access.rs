@@ -150,6 +150,38 @@ fn a_user_who_may_not_look_for_old_connections_is_served_as_well() {
     });
 }
 
+#[cfg(feature = "tls")]
+#[test]
+fn messages_pass_through_tls_and_an_unknown_certificate_is_refused() {
+    use fred::types::config::TlsConnector;
+    use tokio_rustls::rustls::{ClientConfig, RootCertStore, pki_types::CertificateDer};
+
+    run(async {
+        let redis = Redis::start_with_tls().await;
+        let url = format!("rediss://localhost:{}", redis.port);
+        let recorder = Recorder::new();
+        let mut strict = options(url.as_str(), &recorder);
+        strict.connect_timeout = Duration::from_millis(500);
+        let error = Link::open(strict).await.err().unwrap();
+        assert!(error.to_string().contains("certificate"), "{error}");
+        let mut roots = RootCertStore::empty();
+        roots.add(CertificateDer::from(redis.read("certificate.der"))).unwrap();
+        let tls = ClientConfig::builder().with_root_certificates(roots).with_no_client_auth();
+        let mut config = Config::from_url(&url).unwrap();
+        config.tls = Some(TlsConnector::from(tls).into());
+        let link = Link::open(options(config, &recorder)).await.unwrap();
+        link.subscribe(channel("c"));
+        link.settled().await;
+        for number in 0..10_000 {
+            link.publish(Space::Classic, "c", numbered(number)).unwrap();
+        }
+        link.publish(Space::Classic, "c", Bytes::from(format!("{:0>1000000}", ""))).unwrap();
+        recorder.received(10_001).await;
+        assert!(recorder.numbers().into_iter().take(10_000).eq(0..10_000));
+        link.close().await;
+    });
+}
+
 #[cfg(not(feature = "tls"))]
 #[test]
 fn tls_without_the_feature_is_a_clear_error() {

@@ -32,6 +32,38 @@ impl Redis {
         }
     }
 
+    /// Starts a server that speaks TLS only, with a certificate for `localhost` of its own making.
+    #[cfg(feature = "tls")]
+    pub(super) async fn start_with_tls() -> Self {
+        let port = free_port();
+        let directory = std::env::temp_dir().join(format!("sio-redis-{}-{port}", std::process::id()));
+        std::fs::create_dir_all(&directory).unwrap();
+        let openssl = |arguments: &str| {
+            let mut command = std::process::Command::new("openssl");
+            let output = command.args(arguments.split(' ')).current_dir(&directory).output().unwrap();
+            assert!(output.status.success(), "{output:?}");
+        };
+        openssl(
+            "req -x509 -newkey rsa:2048 -nodes -days 2 -keyout key.pem -out certificate.pem -subj /CN=localhost \
+             -addext subjectAltName=DNS:localhost -addext basicConstraints=critical,CA:FALSE",
+        );
+        openssl("x509 -in certificate.pem -outform DER -out certificate.der");
+        let arguments = format!(
+            "--port 0 --tls-port {port} --tls-cert-file certificate.pem --tls-key-file key.pem \
+             --tls-ca-cert-file certificate.pem --tls-auth-clients no"
+        );
+        let arguments = arguments.split(' ').map(str::to_owned).collect();
+        let mut redis = Self { port, arguments, directory, child: None };
+        assert!(redis.launch().await, "the port was taken meanwhile");
+        redis
+    }
+
+    /// Reads a file of the server's directory.
+    #[cfg(feature = "tls")]
+    pub(super) fn read(&self, name: &str) -> Vec<u8> {
+        std::fs::read(self.directory.join(name)).unwrap()
+    }
+
     /// Stands for a server that runs already.
     pub(super) fn at(port: u16) -> Self {
         Self { port, arguments: Vec::new(), directory: std::env::temp_dir().join("sio-none"), child: None }
