@@ -176,6 +176,11 @@ impl<D: Dialect> Receiver for Hub<D> {
         }
     }
 
+    fn burst(&self, hand_on: &mut dyn FnMut()) {
+        // Messages that came together leave together.
+        LocalNamespace::together(hand_on);
+    }
+
     fn changed(&self, event: &RedisEvent) {
         if let Some(on_event) = &self.on_event
             && catch_unwind(AssertUnwindSafe(|| on_event(event))).is_err()

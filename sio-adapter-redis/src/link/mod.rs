@@ -98,6 +98,12 @@ pub(crate) trait Receiver: Send + Sync + 'static {
     /// it matches. Must not block. `message` is a slice of a read buffer: what is kept for long should be copied.
     fn receive(&self, channel: &str, message: Bytes);
 
+    /// Runs `hand_on`, which calls [`receive`](Self::receive) for some messages that came together: whatever is better
+    /// done once for all of them can be done around it. Must not fail to run it, nor run it twice.
+    fn burst(&self, hand_on: &mut dyn FnMut()) {
+        hand_on();
+    }
+
     /// Hears of a transition, one after the other, never at the same time. Must not block.
     fn changed(&self, event: &RedisEvent);
 }

@@ -211,44 +211,59 @@ impl Session {
     /// Handles what has come, but not more than a `TURN`. Says whether there is more.
     async fn handle(&mut self, wire: &mut Wire) -> Result<bool, LostReason> {
         let receiver = self.shared.receiver();
-        let mut received = 0;
-        let mut more = true;
-        for _ in 0..TURN {
-            match wire.inbox.next().map_err(|what| LostReason::Protocol(what.0))? {
-                Next::Empty => {
-                    more = false;
-                    break;
-                }
+        let mut left = TURN;
+        loop {
+            let mut next = Ok(Next::Empty);
+            let mut take = || next = self.take_messages(wire, receiver.as_deref(), &mut left);
+            match &receiver {
+                Some(receiver) => receiver.burst(&mut take),
+                None => take(),
+            }
+            match next? {
+                Next::Empty => return Ok(left == 0),
                 Next::TooLarge(bytes) => {
                     add(&self.shared.counters.oversized, 1);
                     let limit = self.shared.options.max_read_ahead;
                     self.tell(RedisEvent::MessageTooLarge { bytes, limit }).await;
                 }
-                Next::Frame(Frame::Message { pattern, channel, payload }, bytes) => {
-                    let message = bytes.slice(payload);
-                    if bytes[channel.clone()] == *self.probe.name().as_bytes() {
-                        self.returned |= *message == *self.probes.to_string().as_bytes();
-                        continue;
-                    }
-                    if *self.overlap.get_or_insert_with(|| self.asked.may_overlap())
-                        && self.once.is_copy(
-                            pattern.map(|pattern| bytes.slice(pattern)),
-                            &bytes.slice(channel.clone()),
-                        )
-                    {
-                        add(&self.shared.counters.duplicates, 1);
-                        continue;
-                    }
-                    received += 1;
-                    self.hand_on(receiver.as_deref(), &bytes[channel], message);
-                }
                 Next::Frame(frame, bytes) => self.answer(wire, frame, &bytes).await?,
             }
+        }
+    }
+
+    /// Hands messages on until something else comes, or nothing, or `left` are no more left of the turn.
+    fn take_messages(
+        &mut self,
+        wire: &mut Wire,
+        receiver: Option<&dyn Receiver>,
+        left: &mut usize,
+    ) -> Result<Next, LostReason> {
+        let mut received = 0;
+        let mut next = Ok(Next::Empty);
+        while *left > 0 {
+            *left -= 1;
+            next = wire.inbox.next().map_err(|what| LostReason::Protocol(what.0));
+            let Ok(Next::Frame(Frame::Message { pattern, channel, payload }, bytes)) = &next else { break };
+            let message = bytes.slice(payload.clone());
+            if bytes[channel.clone()] == *self.probe.name().as_bytes() {
+                self.returned |= *message == *self.probes.to_string().as_bytes();
+            } else if *self.overlap.get_or_insert_with(|| self.asked.may_overlap())
+                && self.once.is_copy(
+                    pattern.clone().map(|pattern| bytes.slice(pattern)),
+                    &bytes.slice(channel.clone()),
+                )
+            {
+                add(&self.shared.counters.duplicates, 1);
+            } else {
+                received += 1;
+                self.hand_on(receiver, &bytes[channel.clone()], message);
+            }
+            next = Ok(Next::Empty);
         }
         if received > 0 {
             add(&self.shared.counters.received, received);
         }
-        Ok(more)
+        next
     }
 
     fn hand_on(&self, receiver: Option<&dyn Receiver>, channel: &[u8], message: Bytes) {

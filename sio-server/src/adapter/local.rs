@@ -199,6 +199,13 @@ impl LocalNamespace {
         Ok(sockets.len())
     }
 
+    /// Runs `f` and writes what it sends to clients when it returns: a client that gets several packets gets them with
+    /// one system call. For an adapter that has several messages of other nodes at hand; `f` must not wait.
+    pub fn together<R>(f: impl FnOnce() -> R) -> R {
+        let _batch = Batch::begin();
+        f()
+    }
+
     /// Hands an event that another node has emitted to the handlers of this one (see
     /// [`Namespace::on_server_event`](crate::Namespace::on_server_event)). They start here, in order, as for an event
     /// of a client; one that waits goes on in a task of its own. The first answer goes to `reply`, if the node that
