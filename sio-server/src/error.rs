@@ -186,6 +186,15 @@ pub enum AdapterError {
         /// What was wrong with the first of them.
         error: ArgsError,
     },
+    /// Nodes answered with more than the adapter keeps for one question.
+    #[error("the answers have more than {limit} bytes")]
+    TooLarge {
+        /// The limit.
+        limit: usize,
+    },
+    /// As many questions as the adapter allows are already open.
+    #[error("{0} questions to other nodes are already open")]
+    TooManyPending(usize),
     /// The adapter cannot do this.
     #[error("the adapter does not support {0}")]
     Unsupported(&'static str),

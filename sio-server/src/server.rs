@@ -449,6 +449,7 @@ impl Server {
                     adapter.close().await;
                 }
             }
+            shared.adapter.close().await;
         }
         shared.timers.close();
         shared.flusher.close();

@@ -70,6 +70,18 @@ pub struct SocketDetails {
     pub data: serde_json::Value,
 }
 
+impl SocketDetails {
+    /// Describes a socket of another node.
+    pub fn new(
+        id: impl Into<SocketId>,
+        handshake: serde_json::Value,
+        rooms: Vec<String>,
+        data: serde_json::Value,
+    ) -> Self {
+        Self { id: id.into(), handshake, rooms, data }
+    }
+}
+
 /// A room began or ended, or a socket went in or out. Node: the adapter events `create-room`, `delete-room`,
 /// `join-room`, `leave-room`.
 ///
@@ -285,10 +297,15 @@ pub trait Adapter: Send + Sync + fmt::Debug + 'static {
 }
 
 /// Makes the adapter of each namespace. Node: the `adapter` option.
+#[async_trait]
 pub trait AdapterFactory: Send + Sync + fmt::Debug + 'static {
     /// Makes the adapter of the namespace that `local` stands for. Called once per namespace, with no lock held, on the
     /// thread that needs the namespace first: the task of a client, perhaps, so it must not wait. Others that need the
     /// namespace meanwhile do wait, so it must not ask for it by [`Server::of`](crate::Server::of); `local` can be used
     /// at once.
     fn attach(&self, local: LocalNamespace) -> Arc<dyn Adapter>;
+
+    /// Ends what the adapters share; called once by [`Server::close`](crate::Server::close), after all adapters were
+    /// closed.
+    async fn close(&self) {}
 }

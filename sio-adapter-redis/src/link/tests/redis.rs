@@ -1,0 +1,133 @@
+//! A redis-server of a test's own: on a free port, without persistence, killed when the test ends.
+
+use std::{fmt::Write as _, path::PathBuf, process::Stdio};
+
+use fred::types::config::{Config, Server};
+use tokio::{
+    io::{AsyncBufReadExt as _, BufReader},
+    process::{Child, Command},
+};
+
+use super::super::{resp::Value, wire::Wire};
+
+pub(super) struct Redis {
+    pub(super) port: u16,
+    arguments: Vec<String>,
+    directory: PathBuf,
+    child: Option<Child>,
+}
+
+impl Redis {
+    /// Starts a server and waits until it takes connections.
+    pub(super) async fn start(arguments: &[&str]) -> Self {
+        loop {
+            let port = free_port();
+            let directory = std::env::temp_dir().join(format!("sio-redis-{}-{port}", std::process::id()));
+            std::fs::create_dir_all(&directory).unwrap();
+            let arguments = arguments.iter().map(|&argument| argument.to_owned()).collect();
+            let mut redis = Self { port, arguments, directory, child: None };
+            if redis.launch().await {
+                return redis;
+            }
+        }
+    }
+
+    /// Stands for a server that runs already.
+    pub(super) fn at(port: u16) -> Self {
+        Self { port, arguments: Vec::new(), directory: std::env::temp_dir().join("sio-none"), child: None }
+    }
+
+    /// Starts it again on the same port.
+    pub(super) async fn restart(&mut self) {
+        assert!(self.launch().await, "the port was taken meanwhile");
+    }
+
+    async fn launch(&mut self) -> bool {
+        let mut command = Command::new("redis-server");
+        if self.arguments.first().is_none_or(|first| first.starts_with("--")) {
+            command.args(["--port", &self.port.to_string(), "--save", "", "--appendonly", "no"]);
+        }
+        command.args(&self.arguments).current_dir(&self.directory).stdout(Stdio::piped()).kill_on_drop(true);
+        let mut child = command.spawn().expect("redis-server is not installed");
+        let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();
+        while let Ok(Some(line)) = lines.next_line().await {
+            if line.contains("eady to accept connections") || line.contains("Sentinel ID is") {
+                // Goes on reading, so that it never waits for somebody to read.
+                tokio::spawn(async move { while let Ok(Some(_)) = lines.next_line().await {} });
+                self.child = Some(child);
+                return true;
+            }
+        }
+        false
+    }
+
+    /// Kills it at once.
+    pub(super) async fn kill(&mut self) {
+        self.child.take().unwrap().kill().await.unwrap();
+    }
+
+    /// Makes it stand still, with its connections open.
+    pub(super) fn pause(&self) {
+        let pid = self.child.as_ref().and_then(Child::id).unwrap().to_string();
+        assert!(std::process::Command::new("kill").args(["-STOP", &pid]).status().unwrap().success());
+    }
+
+    pub(super) fn url(&self) -> String {
+        format!("redis://127.0.0.1:{}", self.port)
+    }
+
+    /// Asks it something on a connection of its own.
+    pub(super) async fn ask(&self, command: &[&str]) -> Value {
+        let config = Config::default();
+        let server = Server::new("127.0.0.1", self.port);
+        let mut wire = Wire::connect(&config, &server, "test", 1 << 20).await.unwrap();
+        let parts: Vec<_> = command.iter().map(|part| part.as_bytes()).collect();
+        wire.ask(&parts).await.unwrap()
+    }
+
+    /// Counts the subscriptions to a channel.
+    pub(super) async fn subscribers(&self, channel: &str) -> i64 {
+        self.ask(&["PUBSUB", "NUMSUB", channel]).await.get(channel).and_then(Value::number).unwrap()
+    }
+
+    /// Lists the connections of links by their names.
+    pub(super) async fn connections(&self) -> Vec<String> {
+        let list = self.ask(&["CLIENT", "LIST"]).await;
+        let names =
+            list.text().unwrap().split_ascii_whitespace().filter_map(|field| field.strip_prefix("name="));
+        names.filter(|name| name.starts_with("sio-")).map(str::to_owned).collect()
+    }
+
+    /// Has another process publish messages at full speed, each with its number in front. Ends when all are published.
+    pub(super) async fn blast(&self, channel: &str, count: usize, size: usize) {
+        let mut script = String::new();
+        let rest = "x".repeat(size - 8);
+        for number in 0..count {
+            write!(script, "*3\r\n$7\r\nPUBLISH\r\n${}\r\n{channel}\r\n", channel.len()).unwrap();
+            write!(script, "${size}\r\n{number:08}{rest}\r\n").unwrap();
+        }
+        let path = self.directory.join("blast");
+        std::fs::write(&path, script).unwrap();
+        let mut command = Command::new("redis-cli");
+        command.args(["-p", &self.port.to_string(), "--pipe"]).stdin(std::fs::File::open(path).unwrap());
+        let output = command.stdout(Stdio::piped()).kill_on_drop(true).output().await.unwrap();
+        assert!(output.status.success(), "{output:?}");
+    }
+}
+
+impl Drop for Redis {
+    fn drop(&mut self) {
+        self.child = None;
+        let _ = std::fs::remove_dir_all(&self.directory);
+    }
+}
+
+pub(super) fn free_port() -> u16 {
+    // Below 55536: a cluster's node takes the port 10,000 above as well.
+    loop {
+        let port = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+        if port < 55_000 {
+            return port;
+        }
+    }
+}

@@ -1,0 +1,128 @@
+//! Which rooms' channels this node is subscribed to, in step with which rooms it has.
+//!
+//! Rooms change on many threads, which report after the fact and in any order. So nobody acts on a report: it makes
+//! this look once more whether the room exists. What follows from a look is carried out in the order of the looks, by
+//! whichever thread is at it already.
+
+use std::collections::{HashSet, VecDeque};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+#[derive(Debug, Default)]
+pub(super) struct RoomChannels(Mutex<State>);
+
+#[derive(Debug, Default)]
+struct State {
+    subscribed: HashSet<Box<str>>,
+    /// What has to be subscribed to (true) or no more, in this order.
+    due: VecDeque<(Box<str>, bool)>,
+    /// Some thread is carrying out what is due.
+    is_busy: bool,
+    is_closed: bool,
+}
+
+impl RoomChannels {
+    /// Looks whether the channel of `room` is wanted, and has `change` called if that is new, with no lock held.
+    pub(super) fn reconcile(
+        &self,
+        room: &str,
+        wanted: impl FnOnce() -> bool,
+        mut change: impl FnMut(&str, bool),
+    ) {
+        {
+            let mut state = self.locked();
+            if state.is_closed {
+                return;
+            }
+            let wanted = wanted();
+            let changed =
+                if wanted { state.subscribed.insert(room.into()) } else { state.subscribed.remove(room) };
+            if changed {
+                state.due.push_back((room.into(), wanted));
+            }
+            if state.due.is_empty() || std::mem::replace(&mut state.is_busy, true) {
+                return;
+            }
+        }
+        while let Some((room, wanted)) = self.next() {
+            change(&room, wanted);
+        }
+    }
+
+    /// Gives the rooms whose channels are or may be subscribed to, and takes no further changes.
+    pub(super) fn close(&self) -> HashSet<Box<str>> {
+        let mut state = self.locked();
+        state.is_closed = true;
+        let mut rooms = std::mem::take(&mut state.subscribed);
+        rooms.extend(std::mem::take(&mut state.due).into_iter().map(|(room, _)| room));
+        rooms
+    }
+
+    fn next(&self) -> Option<(Box<str>, bool)> {
+        let mut state = self.locked();
+        let next = state.due.pop_front();
+        if next.is_none() {
+            state.is_busy = false;
+        }
+        next
+    }
+
+    fn locked(&self) -> MutexGuard<'_, State> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+
+    #[test]
+    fn only_changes_are_carried_out() {
+        let rooms = RoomChannels::default();
+        let mut changes = Vec::new();
+        for wanted in [false, true, true, false, false] {
+            rooms.reconcile("a", || wanted, |room, wanted| changes.push((room.to_owned(), wanted)));
+        }
+        assert_eq!(changes, [("a".to_owned(), true), ("a".to_owned(), false)]);
+    }
+
+    #[test]
+    fn after_the_end_nothing_is_subscribed_to() {
+        let rooms = RoomChannels::default();
+        rooms.reconcile("a", || true, |_, _| {});
+        assert_eq!(rooms.close().len(), 1);
+        rooms.reconcile("b", || true, |room, _| panic!("{room} was subscribed to"));
+    }
+
+    #[test]
+    fn threads_that_report_in_any_order_end_with_what_is() {
+        let rooms = RoomChannels::default();
+        let (exists, subscribed, odd) = (AtomicBool::new(false), AtomicBool::new(false), AtomicUsize::new(0));
+        std::thread::scope(|scope| {
+            for thread in 0..4 {
+                let (rooms, exists, subscribed, odd) = (&rooms, &exists, &subscribed, &odd);
+                scope.spawn(move || {
+                    for turn in 0..2_000 {
+                        exists.store((turn + thread) % 2 == 0, Ordering::SeqCst);
+                        let carry_out = |_: &str, wanted| {
+                            // Two equal changes in a row mean that one overtook another.
+                            if subscribed.swap(wanted, Ordering::SeqCst) == wanted {
+                                odd.fetch_add(1, Ordering::SeqCst);
+                            }
+                        };
+                        rooms.reconcile("a", || exists.load(Ordering::SeqCst), carry_out);
+                    }
+                });
+            }
+        });
+        assert_eq!(odd.into_inner(), 0);
+        rooms.reconcile(
+            "a",
+            || exists.load(Ordering::SeqCst),
+            |_, wanted| {
+                subscribed.store(wanted, Ordering::SeqCst);
+            },
+        );
+        assert_eq!(subscribed.into_inner(), exists.into_inner());
+    }
+}
