@@ -14,7 +14,7 @@ use crate::{install, run};
 const SUITE: &str = "tests/interop/cluster/run.mjs";
 const LIMIT: Duration = Duration::from_secs(5 * 60);
 
-/// Runs the suite on our own output; with `Server::Node` without our emitter, as a check of the suite.
+/// Runs the suite on our own output; with `Server::Node` without our nodes and our emitter, as a check of the suite.
 pub(crate) fn foreground(server: Option<Server>, only: Option<&str>) -> Result<bool> {
     let prepared = Prepared::new(server)?;
     let (mut suite, _) = prepared.suite();
@@ -45,8 +45,8 @@ impl Prepared {
         let redis = install::tool(&install::REDIS)?;
         let ours = server != Some(Server::Node);
         if ours {
-            let mut build = cargo(&["build", "--workspace", "--bin", "sio-emit"]);
-            install::require("build of sio-emit", &mut build)?;
+            let mut build = cargo(&["build", "--workspace", "--bin", "cluster-node", "--bin", "sio-emit"]);
+            install::require("build of cluster-node and sio-emit", &mut build)?;
         }
         Ok(Self { redis, ours })
     }
@@ -58,6 +58,7 @@ impl Prepared {
         let mut suite = command("node");
         suite.arg(SUITE).arg("--redis").arg(&self.redis).arg("--json").arg(&json);
         if self.ours {
+            suite.arg("--node-bin").arg(target.join("debug/cluster-node"));
             suite.arg("--emit-bin").arg(target.join("debug/sio-emit"));
         }
         (suite, json)
