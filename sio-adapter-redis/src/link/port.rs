@@ -357,6 +357,12 @@ impl Asked {
         !self.pending.is_empty()
     }
 
+    /// How many topics are asked for.
+    #[cfg(test)]
+    pub(super) fn len(&self) -> usize {
+        self.topics.len()
+    }
+
     /// Says whether one published message may match several of the topics.
     pub(super) fn may_overlap(&self) -> bool {
         let mut names: Vec<(Vec<u8>, bool)> = Vec::new();

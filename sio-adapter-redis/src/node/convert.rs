@@ -68,6 +68,7 @@ pub(super) fn names_of(names: &[String]) -> Names<'_> {
 }
 
 /// The identifiers that a received message has, to be kept.
+#[expect(clippy::ptr_arg, reason = "messages hold what it is called with, by reference")]
 pub(super) fn boxed(text: &Cow<'_, str>) -> Box<str> {
     (**text).into()
 }
