@@ -1,4 +1,57 @@
 //! Socket.IO servers, Rust and Node, as one cluster over Redis.
+//!
+//! With an adapter of this crate, rooms, broadcasts and everything else of a
+//! [`Server`](sio_server::Server) reach the sockets of all servers on the same Redis. The messages are those of Node's
+//! packages, so that servers of both kinds, and their emitters, share namespaces and rooms.
+//!
+//! ```no_run
+//! use sio_adapter_redis::RedisAdapter;
+//! use sio_server::{Args, Server, Socket};
+//!
+//! #[tokio::main]
+//! async fn main() -> Result<(), Box<dyn std::error::Error>> {
+//!     let adapter = RedisAdapter::connect("redis://127.0.0.1:6379").await?; // the only line that knows Redis
+//!     let io = Server::builder().adapter(adapter).build();
+//!     io.sockets()
+//!         .on_connection(async |socket: Socket| socket.join("lobby"))
+//!         .on("say", async |io: Server, Args(text): Args<String>| io.to("lobby").emit("said", &text));
+//!     io.listen("0.0.0.0:3000").await?.await;
+//!     Ok(())
+//! }
+//! ```
+//!
+//! | adapter | Redis | understands |
+//! | --- | --- | --- |
+//! | [`RedisAdapter`] | 6.0 | `socket.io-redis` 5 and 6, `createAdapter` of `@socket.io/redis-adapter` 7 and 8, their emitters |
+//! | [`ShardedRedisAdapter`] | 7.0 | `createShardedAdapter` of `@socket.io/redis-adapter` 8.3 |
+//!
+//! The two do not reach each other. Broadcasts that want acknowledgements need version 7.2 or later on every node that
+//! uses the classic one: older ones may fail over the request.
+//!
+//! # What is guaranteed
+//!
+//! - Sockets of the node that emits get a broadcast as without an adapter, whether or not Redis is there.
+//! - A socket of another node gets it **at most once**. Messages of one node to one channel arrive in their order.
+//! - Requests (`fetch_sockets`, `all_rooms`, `server_side_emit_with_ack`) always end: with the answers of all nodes, or
+//!   at `requests_timeout` with [`Incomplete`](sio_server::Incomplete), which has what arrived and counts who is missing.
+//! - While Redis is away, what is published waits in a queue of `max_queued_bytes`; what finds no room is dropped and
+//!   counted. Subscriptions are restored and proven afterwards. See [`RedisEvent`] and [`Stats`].
+//!
+//! # What Redis pub/sub cannot give
+//!
+//! Redis keeps no messages. A node that is not subscribed at the moment misses what is published: while it starts
+//! (await `ready`), while its connection is down, and, with the sharded adapter, in the round trip in which it subscribes
+//! to the channel of a room that it is the first to join. Nobody hears of that, and connection state recovery is not
+//! available. What must arrive wants an acknowledgement.
+//!
+//! With the classic adapter, `sockets_join`, `sockets_leave` and `disconnect_sockets` are carried out, also on the node
+//! that calls them, when the request comes back from Redis, as in Node: not at once, and not without Redis.
+//!
+//! # Features
+//!
+//! | feature | default | for |
+//! | --- | --- | --- |
+//! | `tls` | no | `rediss://`; needs a C compiler |
 
 mod classic;
 mod driver;
