@@ -9,10 +9,10 @@ use std::sync::Arc;
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 use sio_protocol::Limits;
-use sio_protocol::cluster::{Flags, Opts, Payload, classic, sharded};
+use sio_protocol::cluster::{Flags, Names, Opts, Payload, classic, sharded};
 use sio_protocol::engineio::payload::{BodyKind, Decoder, Encoder};
 use sio_protocol::engineio::{DataRef, PacketKind, Revision};
-use sio_protocol::parser::{Decode, Frame, JsonParser, MsgPackParser, Parser};
+use sio_protocol::parser::{Frame, JsonParser, MsgPackParser, Parser};
 use sio_protocol::socketio::{JsonDecoder, Packet, write_event};
 
 mod support;
@@ -141,7 +141,7 @@ fn payloads(cases: &mut Vec<Case>) {
         ("encode a payload of 10", "decode a payload of 10", Revision::V4),
         ("encode a payload of 10, revision 3", "decode a payload of 10, revision 3", Revision::V3),
     ] {
-        let fill = |message: &str| {
+        let fill = move |message: &str| {
             let mut encoder = Encoder::new(revision, false, None);
             for _ in 0..PACKETS {
                 encoder.push(PacketKind::Message, DataRef::Text(message));
@@ -164,7 +164,7 @@ fn payloads(cases: &mut Vec<Case>) {
 /// Broadcasts between the nodes of a cluster.
 fn cluster(cases: &mut Vec<Case>) {
     const ROOMS: [&str; 1] = ["room0"];
-    let rooms = || ROOMS.into_iter().collect();
+    let rooms = || ROOMS.into_iter().collect::<Names<'_>>();
     let data = event(64);
     let size = data.len();
     let encode = move || {

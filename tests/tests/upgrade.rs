@@ -446,7 +446,7 @@ async fn however_upgrade_and_end_meet_the_session_ends_once_and_leaves_nothing()
         let kicked = tokio::task::spawn_blocking(move || match round % 3 {
             0 => socket.disconnect(true),
             1 => socket.close_connection(),
-            _ => drop(tokio::runtime::Handle::current().block_on(async { socket.server().close().await })),
+            _ => tokio::runtime::Handle::current().block_on(async { socket.server().close().await }),
         });
         ws.send("5").await;
         // Whether it became the transport or not, it is closed.

@@ -237,11 +237,6 @@ impl Budget {
         self.used.load(Ordering::Relaxed)
     }
 
-    #[cfg(test)]
-    pub(super) fn limit(&self) -> usize {
-        self.limit
-    }
-
     /// Takes `cost` bytes. The error comes with whether it is the first one since there was room.
     pub(super) fn take(&self, cost: usize, counters: &Counters) -> Result<(), (PublishError, bool)> {
         let queued = self.used.fetch_add(cost, Ordering::Relaxed);

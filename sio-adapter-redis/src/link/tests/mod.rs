@@ -2,6 +2,8 @@
 //!
 //! Every test that needs one runs with `SIO_TEST_FULL=1` only.
 
+#![allow(clippy::await_holding_lock, reason = "what was received is looked at when nothing more comes")]
+
 use std::{
     sync::{Arc, Mutex},
     time::Duration,

@@ -249,7 +249,7 @@ struct Panicking(Arc<Recorder>);
 
 impl Receiver for Panicking {
     fn receive(&self, channel: &str, message: Bytes) {
-        assert!(number(&message) % 2 == 0, "on purpose");
+        assert!(number(&message).is_multiple_of(2), "on purpose");
         self.0.receive(channel, message);
     }
 

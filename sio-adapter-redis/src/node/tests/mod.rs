@@ -1,5 +1,7 @@
 //! Whole clusters in memory and in virtual time: every test runs for each dialect that it names.
 
+#![allow(clippy::needless_pass_by_value, reason = "a dialect is a small value that tests make in place")]
+
 mod random;
 mod scenarios;
 mod sockets;
