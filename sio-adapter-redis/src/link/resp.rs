@@ -76,7 +76,7 @@ pub(super) enum Value {
     Text(String),
     Error(String),
     /// An array, a set, a push, or a map as key, value, key, value.
-    List(Vec<Value>),
+    List(Vec<Self>),
 }
 
 impl Value {
