@@ -11,7 +11,7 @@ use fred::{
     types::{
         Builder,
         cluster::ClusterRouting,
-        config::{Config, Server},
+        config::{ClusterDiscoveryPolicy, Config, Server, ServerConfig},
     },
 };
 use tokio::task::JoinHandle;
@@ -34,9 +34,16 @@ pub(super) async fn primary(config: &Config, timeout: Duration) -> Result<Server
     server.ok_or_else(|| Failure::Permanent(ConnectError::Config("no host is named".to_owned())))
 }
 
-/// Finds the masters of a cluster and who is responsible for what.
-pub(super) async fn cluster(config: &Config, timeout: Duration) -> Result<ClusterRouting, Failure> {
-    let guest = Guest::connect(config, timeout).await?;
+/// Finds the masters of a cluster and who is responsible for what. Asks those that were known last as well: those that
+/// are configured may be gone by now.
+pub(super) async fn cluster(
+    config: &Config,
+    known: Vec<Server>,
+    timeout: Duration,
+) -> Result<ClusterRouting, Failure> {
+    let hosts = [config.server.hosts(), known].concat();
+    let server = ServerConfig::Clustered { hosts, policy: ClusterDiscoveryPolicy::default() };
+    let guest = Guest::connect(&Config { server, ..config.clone() }, timeout).await?;
     let routing = guest.client.cached_cluster_state();
     guest.leave().await;
     match routing {
@@ -57,7 +64,8 @@ impl Guest {
         let servers = config.server.hosts().iter().map(ToString::to_string).collect::<Vec<_>>().join(", ");
         let client = Builder::from_config(config)
             .with_connection_config(|connection| {
-                connection.connection_timeout = timeout;
+                // One that does not answer must not use up the time for the others.
+                connection.connection_timeout = timeout / 3;
                 connection.internal_command_timeout = timeout;
             })
             .build()

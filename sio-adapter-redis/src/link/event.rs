@@ -73,6 +73,8 @@ pub enum RedisEvent {
     RetryFailed {
         /// Which one.
         connection: RedisConnection,
+        /// The server it would lead to, as `host:port`, or all that are configured.
+        server: String,
         /// How many attempts in a row failed, this one included.
         attempt: u32,
         /// How.

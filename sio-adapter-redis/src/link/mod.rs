@@ -219,10 +219,22 @@ impl Link {
     /// ([`RedisEvent::SubscriptionRejected`]). Returns at once when the link is closed.
     pub(crate) async fn settled(&self) {
         let mut phase = self.shared.phase.subscribe();
-        let ports: Vec<_> = self.shared.directory().nodes.iter().map(|node| Arc::clone(&node.port)).collect();
         let settled = async {
-            for port in ports {
-                port.settled().await;
+            loop {
+                let (generation, ports): (_, Vec<_>) = {
+                    let directory = self.shared.directory();
+                    (
+                        directory.generation,
+                        directory.nodes.iter().map(|node| Arc::clone(&node.port)).collect(),
+                    )
+                };
+                for port in ports {
+                    port.settled().await;
+                }
+                // Else topics may have moved to other connections meanwhile.
+                if self.shared.directory().generation == generation {
+                    return;
+                }
             }
         };
         tokio::select! {

@@ -80,6 +80,8 @@ pub(super) struct ConnectionId {
 /// Which connections there are: one pair, or one pair per master of a cluster.
 #[derive(Default)]
 pub(super) struct Directory {
+    /// How often it has changed.
+    pub(super) generation: u64,
     pub(super) nodes: Vec<Node>,
     /// The slots of a cluster, each with its index in `nodes`.
     pub(super) routing: Option<ClusterRouting>,
@@ -150,6 +152,7 @@ impl Shared {
     }
 
     pub(super) fn publish(&self, space: Space, channel: &str, message: Bytes) -> Result<(), PublishError> {
+        // Held until the message is in its queue: what the supervisor moves to other queues has to be all there is.
         let directory = self.directory();
         let slot = self.slot(space, channel);
         let entry = Entry::new(space, slot, channel, message);

@@ -288,7 +288,10 @@ impl Session {
                 None
             }
             Frame::Number(receivers) => match (self.asked.published(), receivers) {
-                (true, 0) => return Err(LostReason::ProbeLost { after: std::time::Duration::ZERO }),
+                // Nobody is subscribed to it, not even we; unless that was refused, which says more.
+                (true, 0) if self.fatal.is_none() => {
+                    return Err(LostReason::ProbeLost { after: std::time::Duration::ZERO });
+                }
                 (true, _) => None,
                 (false, _) => return unexpected("a number"),
             },

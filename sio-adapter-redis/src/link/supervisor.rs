@@ -154,10 +154,10 @@ impl Supervisor {
         if !self.complete {
             self.set_phase(match failure {
                 Failure::Permanent(error) => Phase::Unusable(error),
-                Failure::Temporary(error) => Phase::Starting(Some((server, error))),
+                Failure::Temporary(error) => Phase::Starting(Some((server.clone(), error))),
             });
         }
-        self.tell(&RedisEvent::RetryFailed { connection, attempt, error, retry_in });
+        self.tell(&RedisEvent::RetryFailed { connection, server, attempt, error, retry_in });
     }
 
     /// Tells when everything stands.
@@ -267,7 +267,8 @@ impl Supervisor {
                 *owner = u16::try_from(index).unwrap_or(0);
             }
         }
-        *directory = Directory { nodes, routing: Some(routing), owners };
+        let generation = directory.generation + 1;
+        *directory = Directory { generation, nodes, routing: Some(routing), owners };
         // Nobody publishes or subscribes meanwhile: they would have to read the directory. A channel's messages were all
         // in one queue, so that they stay in order.
         let entries: Vec<_> = old.iter().flat_map(|node| node.lane.drain()).collect();
@@ -288,6 +289,10 @@ impl Supervisor {
                 if let Some(port) = directory.port(&topic) {
                     port.set(topic, true);
                 }
+            }
+            if directory.nodes.iter().all(|present| !Arc::ptr_eq(&present.port, &node.port)) {
+                // Nobody will confirm anything here any more; whoever waits for it looks where the topics are now.
+                node.port.confirm(u64::MAX);
             }
         }
         for node in &directory.nodes {
@@ -343,7 +348,8 @@ impl Supervisor {
 /// Finds out who belongs to a cluster, and lets what is under way arrive before anything is moved: else it might come back
 /// to a queue after what was published later has gone out by another.
 async fn look(shared: Arc<Shared>) -> Result<ClusterRouting, Failure> {
-    let routing = discover::cluster(&shared.config, shared.options.connect_timeout).await?;
+    let known: Vec<_> = shared.directory().nodes.iter().filter_map(|node| node.server.clone()).collect();
+    let routing = discover::cluster(&shared.config, known, shared.options.connect_timeout).await?;
     let lanes: Vec<_> = shared.directory().nodes.iter().map(|node| Arc::clone(&node.lane)).collect();
     lanes.iter().for_each(|lane| lane.hold());
     let rested = async {

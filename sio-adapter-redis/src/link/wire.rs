@@ -244,9 +244,8 @@ impl Stream {
         #[cfg(feature = "tls")]
         {
             use fred::types::config::TlsConnector;
-            let connector = match config.tls.as_ref().map(|tls| &tls.connector) {
-                Some(TlsConnector::Rustls(connector)) => connector,
-                _ => return Err(unusable("only TLS by rustls is supported")),
+            let Some(TlsConnector::Rustls(connector)) = config.tls.as_ref().map(|tls| &tls.connector) else {
+                return Err(unusable("only TLS by rustls is supported"));
             };
             let name = server.tls_server_name.as_ref().unwrap_or(&server.host).to_string();
             let name = tokio_rustls::rustls::pki_types::ServerName::try_from(name)

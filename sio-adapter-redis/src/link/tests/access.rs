@@ -86,6 +86,19 @@ async fn with_rules(rules: &[&str]) -> (Redis, Result<Link, ConnectError>, Arc<R
 }
 
 #[test]
+fn a_server_that_is_too_old_is_named_with_what_it_lacks() {
+    run(async {
+        for (lacks, space) in [("HELLO", Space::Classic), ("SSUBSCRIBE", Space::Sharded)] {
+            let redis = Redis::start(&["--rename-command", lacks, ""]).await;
+            let recorder = Recorder::new();
+            let options = LinkOptions { space, ..options(redis.url(), &recorder) };
+            let error = Link::open(options).await.err().unwrap();
+            assert!(matches!(error, ConnectError::TooOld { command, .. } if command == lacks), "{error}");
+        }
+    });
+}
+
+#[test]
 fn a_user_without_the_channels_is_told_which_command_failed() {
     run(async {
         let (_redis, link, _) = with_rules(&["&other*"]).await;
@@ -175,7 +188,7 @@ fn messages_pass_through_tls_and_an_unknown_certificate_is_refused() {
         for number in 0..10_000 {
             link.publish(Space::Classic, "c", numbered(number)).unwrap();
         }
-        link.publish(Space::Classic, "c", Bytes::from(format!("{:0>1000000}", ""))).unwrap();
+        link.publish(Space::Classic, "c", Bytes::from("0".repeat(1_000_000))).unwrap();
         recorder.received(10_001).await;
         assert!(recorder.numbers().into_iter().take(10_000).eq(0..10_000));
         link.close().await;

@@ -128,13 +128,12 @@ fn sharded_messages_go_to_the_masters_of_their_channels() {
         }
         recorder.received(3000).await;
         // Each channel has all of its own in order.
-        let messages = recorder.messages.lock().unwrap();
+        let messages = std::mem::take(&mut *recorder.messages.lock().unwrap());
         for (at, name) in names.iter().enumerate() {
             let own =
                 messages.iter().filter(|(channel, _)| channel == name).map(|(_, message)| number(message));
             assert!(own.eq((0..10).map(|round| round * 1000 + at as u64)), "{name}");
         }
-        drop(messages);
         assert_eq!(link.subscribers(Space::Sharded, "room-7").await, Ok(1));
         link.close().await;
         assert_eq!(cluster.subscribers("room-7").await, 0);
@@ -178,6 +177,53 @@ fn a_slot_that_moves_takes_its_subscription_and_its_messages_along() {
         assert_eq!(recorder.numbers(), Vec::from_iter(0..1100));
         assert_eq!((blind.stats().rejected, blind.stats().unconfirmed), (0, 0));
         blind.close().await;
+        link.close().await;
+    });
+}
+
+#[test]
+fn a_master_that_dies_is_replaced_by_its_replica() {
+    run(async {
+        let mut cluster = Cluster::start().await;
+        let replica = Redis::start(&["--cluster-enabled", "yes", "--cluster-node-timeout", "1000"]).await;
+        let first = cluster.nodes[0].port.to_string();
+        replica.ask(&["CLUSTER", "MEET", "127.0.0.1", &first]).await;
+        while replica.ask(&["CLUSTER", "REPLICATE", &cluster.ids[0]]).await.text() != Some("OK") {}
+        while !replica.ask(&["INFO", "replication"]).await.text().unwrap().contains("master_link_status:up") {
+        }
+        let recorder = Recorder::new();
+        let link = Link::open(LinkOptions { space: Space::Sharded, ..options(cluster.url(), &recorder) })
+            .await
+            .unwrap();
+        let names: Vec<String> = (0..60).map(|number| format!("room-{number}")).collect();
+        for name in &names {
+            link.subscribe(shard(name));
+        }
+        link.subscribe(channel("classic"));
+        link.settled().await;
+        // The only one that is configured, and the one with what is classic.
+        cluster.nodes[0].kill().await;
+        let servers = recorder
+            .event(|event| match event {
+                RedisEvent::TopologyChanged { servers } => Some(servers.clone()),
+                _ => None,
+            })
+            .await;
+        assert!(
+            servers.contains(&format!("127.0.0.1:{}", replica.port)) && servers.len() == 3,
+            "{servers:?}"
+        );
+        recorder.restored().await;
+        link.settled().await;
+        for (at, name) in names.iter().enumerate() {
+            link.publish(Space::Sharded, name, numbered(at as u64)).unwrap();
+        }
+        link.publish(Space::Classic, "classic", numbered(60)).unwrap();
+        recorder.received(61).await;
+        let mut numbers = recorder.numbers();
+        numbers.sort_unstable();
+        assert!(numbers.into_iter().eq(0..61));
+        assert_eq!(link.subscribers(Space::Classic, "classic").await, Ok(1));
         link.close().await;
     });
 }

@@ -110,11 +110,15 @@ impl Redis {
 
     /// Asks it something on a connection of its own.
     pub(super) async fn ask(&self, command: &[&str]) -> Value {
+        let parts: Vec<_> = command.iter().map(|part| part.as_bytes()).collect();
+        self.ask_bytes(&parts).await
+    }
+
+    pub(super) async fn ask_bytes(&self, command: &[&[u8]]) -> Value {
         let config = Config::default();
         let server = Server::new("127.0.0.1", self.port);
         let mut wire = Wire::connect(&config, &server, "test", 1 << 20).await.unwrap();
-        let parts: Vec<_> = command.iter().map(|part| part.as_bytes()).collect();
-        wire.ask(&parts).await.unwrap()
+        wire.ask(command).await.unwrap()
     }
 
     /// Counts the subscriptions to a channel.
