@@ -54,34 +54,42 @@ fn socketio(cases: &mut Vec<Case>) {
         let message = format!("2{}", event(size));
         let mut decoder = decoder();
         cases.push(Case::new(name, message.len(), if size > 10_000 { 100 } else { 2_000 }, move || {
-            let packet = decoder.decode_text(black_box(&message)).unwrap().unwrap();
-            assert_eq!(black_box(packet).data.len(), message.len() - 1);
+            move || {
+                let packet = decoder.decode_text(black_box(&message)).unwrap().unwrap();
+                assert_eq!(black_box(packet).data.len(), message.len() - 1);
+            }
         }));
     }
     let mut asking = decoder();
     let message = r#"2/chat,17["say",{"text":"hello","to":["a","b"]}]"#;
     cases.push(Case::new("decode event with ack and namespace", message.len(), 2_000, move || {
-        let packet = asking.decode_text(black_box(message)).unwrap().unwrap();
-        assert_eq!(black_box(packet).id, Some(17));
+        move || {
+            let packet = asking.decode_text(black_box(message)).unwrap().unwrap();
+            assert_eq!(black_box(packet).id, Some(17));
+        }
     }));
     let mut binary = decoder();
     let attachment = Bytes::from(vec![7; 1024]);
     let header = r#"51-["upload",{"_placeholder":true,"num":0}]"#;
     cases.push(Case::new("decode binary event 1 kB", 1024, 2_000, move || {
-        assert!(binary.decode_text(black_box(header)).unwrap().is_none());
-        let packet = binary.decode_binary(black_box(attachment.clone())).unwrap().unwrap();
-        assert_eq!(black_box(packet).attachments.len(), 1);
+        move || {
+            assert!(binary.decode_text(black_box(header)).unwrap().is_none());
+            let packet = binary.decode_binary(black_box(attachment.clone())).unwrap().unwrap();
+            assert_eq!(black_box(packet).attachments.len(), 1);
+        }
     }));
     for (name, size) in [("encode event 64 B", 64), ("encode event 1 kB", 1024)] {
         let text = "x".repeat(size);
         let (mut data, mut attachments, mut messages) = (Vec::new(), Vec::new(), Vec::new());
         cases.push(Case::new(name, size, 2_000, move || {
-            data.clear();
-            write_event(&mut data, &mut attachments, "bcast", black_box(&text)).unwrap();
-            let packet = Packet::event("/", None, std::str::from_utf8(&data).unwrap(), Vec::new());
-            messages.clear();
-            JsonParser.encode(&packet, &mut messages);
-            assert_eq!(black_box(&messages).len(), 1);
+            move || {
+                data.clear();
+                write_event(&mut data, &mut attachments, "bcast", black_box(&text)).unwrap();
+                let packet = Packet::event("/", None, std::str::from_utf8(&data).unwrap(), Vec::new());
+                messages.clear();
+                JsonParser.encode(&packet, &mut messages);
+                assert_eq!(black_box(&messages).len(), 1);
+            }
         }));
     }
 }
@@ -99,14 +107,18 @@ fn arguments(cases: &mut Vec<Case>) {
     let text = String::from_utf8(data).unwrap();
     let packet = Packet::event("/", None, text.clone(), Vec::new());
     cases.push(Case::new("arguments into a struct", text.len(), 2_000, move || {
-        let said: Said = black_box(&packet).args().deserialize().unwrap();
-        assert_eq!(black_box(said).at, 1_795_348_997);
+        move || {
+            let said: Said = black_box(&packet).args().deserialize().unwrap();
+            assert_eq!(black_box(said).at, 1_795_348_997);
+        }
     }));
     let (mut data, mut attachments, said) = (Vec::new(), Vec::new(), said());
     cases.push(Case::new("arguments from a struct", text.len(), 2_000, move || {
-        data.clear();
-        write_event(&mut data, &mut attachments, "said", black_box(&said)).unwrap();
-        assert!(black_box(&data).len() > 50);
+        move || {
+            data.clear();
+            write_event(&mut data, &mut attachments, "said", black_box(&said)).unwrap();
+            assert!(black_box(&data).len() > 50);
+        }
     }));
 }
 
@@ -121,14 +133,18 @@ fn msgpack(cases: &mut Vec<Case>) {
         MsgPackParser.encode(&packet, &mut messages);
         let Some(Frame::Binary(message)) = messages.first().cloned() else { panic!("one binary message") };
         cases.push(Case::new(encode, size, 2_000, move || {
-            messages.clear();
-            MsgPackParser.encode(black_box(&packet), &mut messages);
-            assert_eq!(black_box(&messages).len(), 1);
+            move || {
+                messages.clear();
+                MsgPackParser.encode(black_box(&packet), &mut messages);
+                assert_eq!(black_box(&messages).len(), 1);
+            }
         }));
         let mut decoder = MsgPackParser.decoder(&Limits::default());
         cases.push(Case::new(decode, size, 2_000, move || {
-            let packet = decoder.decode_binary(black_box(message.clone())).unwrap().unwrap();
-            assert!(black_box(packet).data.len() > size);
+            move || {
+                let packet = decoder.decode_binary(black_box(message.clone())).unwrap().unwrap();
+                assert!(black_box(packet).data.len() > size);
+            }
         }));
     }
 }
@@ -152,11 +168,15 @@ fn payloads(cases: &mut Vec<Case>) {
         let size = body.len();
         let text = message.clone();
         cases.push(Case::new(encode, size, 1_000, move || {
-            assert_eq!(black_box(fill(black_box(&text))).len(), size);
+            move || {
+                assert_eq!(black_box(fill(black_box(&text))).len(), size);
+            }
         }));
         cases.push(Case::new(decode, size, 1_000, move || {
-            let packets = Decoder::new(revision, BodyKind::Text, black_box(&body));
-            assert_eq!(packets.filter(|packet| packet.is_ok()).count(), PACKETS);
+            move || {
+                let packets = Decoder::new(revision, BodyKind::Text, black_box(&body));
+                assert_eq!(packets.filter(|packet| packet.is_ok()).count(), PACKETS);
+            }
         }));
     }
 }
@@ -176,13 +196,17 @@ fn cluster(cases: &mut Vec<Case>) {
     };
     let (message, limits) = (Bytes::from(encode()), Limits::default());
     cases.push(Case::new("encode a classic broadcast", size, 2_000, move || {
-        assert!(black_box(encode()).len() > 64);
+        move || {
+            assert!(black_box(encode()).len() > 64);
+        }
     }));
     cases.push(Case::new("decode a classic broadcast", size, 2_000, move || {
-        assert_eq!(classic::Broadcast::sender(black_box(&message)).unwrap(), "Ab_-12");
-        let broadcast = classic::Broadcast::decode(black_box(&message), &limits).unwrap();
-        let packet = broadcast.packet.to_packet().unwrap();
-        assert_eq!(black_box(packet).data.len(), size);
+        move || {
+            assert_eq!(classic::Broadcast::sender(black_box(&message)).unwrap(), "Ab_-12");
+            let broadcast = classic::Broadcast::decode(black_box(&message), &limits).unwrap();
+            let packet = broadcast.packet.to_packet().unwrap();
+            assert_eq!(black_box(packet).data.len(), size);
+        }
     }));
 
     let data = event(64);
@@ -196,11 +220,15 @@ fn cluster(cases: &mut Vec<Case>) {
     };
     let (message, limits) = (Bytes::from(encode()), Limits::default());
     cases.push(Case::new("encode a sharded broadcast", size, 2_000, move || {
-        assert!(black_box(encode()).len() > 64);
+        move || {
+            assert!(black_box(encode()).len() > 64);
+        }
     }));
     cases.push(Case::new("decode a sharded broadcast", size, 2_000, move || {
-        let message = sharded::Message::decode(black_box(&message), "/", &limits).unwrap();
-        let sharded::Body::Broadcast { packet, .. } = message.body else { panic!("a broadcast") };
-        assert_eq!(black_box(packet.to_packet().unwrap()).data.len(), size);
+        move || {
+            let message = sharded::Message::decode(black_box(&message), "/", &limits).unwrap();
+            let sharded::Body::Broadcast { packet, .. } = message.body else { panic!("a broadcast") };
+            assert_eq!(black_box(packet.to_packet().unwrap()).data.len(), size);
+        }
     }));
 }

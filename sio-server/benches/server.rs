@@ -7,7 +7,6 @@
 #![allow(clippy::unwrap_used, reason = "a case that fails has nothing to measure")]
 
 use std::net::SocketAddr;
-use std::rc::Rc;
 use std::time::Duration;
 
 use sio_server::{Args, Reply, Server, Socket, Value};
@@ -122,60 +121,64 @@ fn exchanges(cases: &mut Vec<Case>) {
         ("echo 64 B, 16 at once", &echo, echo.len(), 16),
         ("acknowledge 64 B", &ack, format!(r#"431["{payload}"]"#).len(), 1),
     ] {
-        let world = World::new();
-        let mut client = world.connect();
         let bytes = text(message).repeat(count);
         let answer = (2 + answer) * count;
         cases.push(Case::new(name, 64 * count, 400, move || {
-            world.runtime.block_on(client.ask(&bytes, answer));
+            let world = World::new();
+            let mut client = world.connect();
+            move || world.runtime.block_on(client.ask(&bytes, answer))
         }));
     }
 }
 
 /// Messages to many, and who comes and goes meanwhile.
 fn rooms(cases: &mut Vec<Case>) {
-    let payload = "x".repeat(64);
-    let delivery = 2 + format!(r#"42["bcast","{payload}"]"#).len();
-    let world = World::new();
-    let mut members = world.members(MANY);
-    cases.push(Case::new("broadcast 64 B to 100", 64 * MANY, 100, move || {
-        world.runtime.block_on(async {
-            world.io.to("room").emit("bcast", &payload);
-            for member in &mut members {
-                member.stream.read_exact(&mut member.scratch[..delivery]).await.unwrap();
-            }
-        });
-    }));
-
-    let world = World::new();
-    cases.push(Case::new("broadcast to nobody", 64, 2_000, move || {
-        world.io.to("room").emit("bcast", "hello");
-    }));
-
-    for (name, members) in [("join and leave a room of 1", 1), ("join and leave a room of 100", MANY)] {
+    cases.push(Case::new("broadcast 64 B to 100", 64 * MANY, 100, || {
+        let payload = "x".repeat(64);
+        let delivery = 2 + format!(r#"42["bcast","{payload}"]"#).len();
         let world = World::new();
-        let stay = Rc::new(world.members(members));
-        let mut mover = world.connect();
+        let mut members = world.members(MANY);
+        move || {
+            world.runtime.block_on(async {
+                world.io.to("room").emit("bcast", &payload);
+                for member in &mut members {
+                    member.stream.read_exact(&mut member.scratch[..delivery]).await.unwrap();
+                }
+            });
+        }
+    }));
+    cases.push(Case::new("broadcast to nobody", 64, 2_000, || {
+        let world = World::new();
+        move || world.io.to("room").emit("bcast", "hello")
+    }));
+    for (name, members) in [("join and leave a room of 1", 1), ("join and leave a room of 100", MANY)] {
         let requests = [text(r#"420["join","room"]"#), text(r#"420["leave","room"]"#)].concat();
         cases.push(Case::new(name, requests.len(), 400, move || {
-            world.runtime.block_on(mover.ask(&requests, 2 * (2 + "430[]".len())));
-            // They stay as long as the case does.
-            assert_eq!(stay.len(), members);
+            let world = World::new();
+            let stay = world.members(members);
+            let mut mover = world.connect();
+            move || {
+                world.runtime.block_on(mover.ask(&requests, 2 * (2 + "430[]".len())));
+                // They stay as long as the case does.
+                assert_eq!(stay.len(), members);
+            }
         }));
     }
 }
 
 /// Clients that come and go.
 fn connections(cases: &mut Vec<Case>) {
-    let world = World::new();
-    let close = frame(8, &1000_u16.to_be_bytes());
-    cases.push(Case::new("connect, join / and leave", 0, 100, move || {
-        world.runtime.block_on(async {
-            let mut client = Client::connect(world.address).await;
-            client.stream.write_all(&close).await.unwrap();
-            let mut rest = Vec::new();
-            client.stream.read_to_end(&mut rest).await.unwrap();
-        });
+    cases.push(Case::new("connect, join / and leave", 0, 100, || {
+        let world = World::new();
+        let close = frame(8, &1000_u16.to_be_bytes());
+        move || {
+            world.runtime.block_on(async {
+                let mut client = Client::connect(world.address).await;
+                client.stream.write_all(&close).await.unwrap();
+                let mut rest = Vec::new();
+                client.stream.read_to_end(&mut rest).await.unwrap();
+            });
+        }
     }));
 }
 

@@ -14,12 +14,20 @@ pub(crate) struct Case {
     bytes: u64,
     /// How often to do it when instructions are counted: enough to make one turn of a table that grows not matter.
     times: u32,
-    turn: Box<dyn FnMut()>,
+    make: Box<dyn FnOnce() -> Turn>,
 }
 
+type Turn = Box<dyn FnMut()>;
+
 impl Case {
-    pub(crate) fn new(name: &'static str, bytes: usize, times: u32, turn: impl FnMut() + 'static) -> Self {
-        Self { name, bytes: bytes as u64, times, turn: Box::new(turn) }
+    /// Names what `make` prepares, which it does only if it is asked for.
+    pub(crate) fn new<F: FnMut() + 'static>(
+        name: &'static str,
+        bytes: usize,
+        times: u32,
+        make: impl FnOnce() -> F + 'static,
+    ) -> Self {
+        Self { name, bytes: bytes as u64, times, make: Box::new(|| Box::new(make())) }
     }
 }
 
@@ -35,21 +43,23 @@ pub(crate) fn main(cases: Vec<Case>) {
 
 fn run(cases: Vec<Case>, name: &str, times: &str) {
     let case = cases.into_iter().find(|case| case.name == name);
-    let (Some(mut case), Ok(times)) = (case, times.parse::<u32>()) else {
+    let (Some(case), Ok(times)) = (case, times.parse::<u32>()) else {
         eprintln!("no case is called {name}, or {times} is no number");
         exit(1);
     };
+    let mut turn = (case.make)();
     for _ in 0..times {
-        (case.turn)();
+        turn();
     }
 }
 
 fn time(cases: Vec<Case>) {
     let mut criterion = Criterion::default().configure_from_args();
-    for mut case in cases {
+    for case in cases {
         let mut group = criterion.benchmark_group(case.name);
         group.throughput(Throughput::Bytes(case.bytes));
-        group.bench_function("time", |bencher| bencher.iter(&mut case.turn));
+        let mut turn = (case.make)();
+        group.bench_function("time", |bencher| bencher.iter(&mut turn));
         group.finish();
     }
     criterion.final_summary();

@@ -27,7 +27,7 @@ const BENCHES: [(&str, &str); 2] = [("sio-protocol", "codec"), ("sio-server", "s
 
 /// What a count may rise by. Pure code differs by nothing from run to run; a server hashes with random keys and
 /// meets its sockets in an order of their own.
-const TOLERANCE: [(&str, f64); 2] = [("sio-protocol", 0.02), ("sio-server", 0.06)];
+const TOLERANCE: [(&str, f64); 2] = [("sio-protocol", 0.02), ("sio-server", 0.05)];
 
 /// The recorded counts, and what they hold for: other compilers and processors give others.
 #[derive(Debug, Default, Deserialize, Serialize)]
@@ -216,7 +216,7 @@ mod tests {
     #[test]
     fn more_than_the_tolerance_is_worse() {
         let before = counts(&[("sio-protocol: a", 1_000.0), ("sio-server: b", 1_000.0)]);
-        assert!(compare(&before, &counts(&[("sio-protocol: a", 1_019.0), ("sio-server: b", 1_059.0)])).1);
+        assert!(compare(&before, &counts(&[("sio-protocol: a", 1_019.0), ("sio-server: b", 1_049.0)])).1);
         let (text, fine) =
             compare(&before, &counts(&[("sio-protocol: a", 1_021.0), ("sio-server: b", 900.0)]));
         assert!(
