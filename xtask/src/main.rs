@@ -1,4 +1,4 @@
-//! The tasks of this workspace: `cargo xtask demo`, `test`, `interop`, `fuzz`, `tidy` and `ci`.
+//! The tasks of this workspace: `cargo xtask demo`, `test`, `interop`, `bench`, `fuzz`, `tidy` and `ci`.
 //!
 //! One module per task. They share `run` (child processes with progress, time limit and a kept tail),
 //! `install` (what a fresh clone lacks) and `workspace` (where things are).
