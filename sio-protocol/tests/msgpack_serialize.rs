@@ -244,6 +244,12 @@ fn a_map_that_looks_like_a_placeholder_is_refused_beside_bytes() {
     same_everywhere(&"_placeholder");
     assert_eq!(straight(&(&looks, Blob(b"x"))), Err(EncodeError::PlaceholderKey));
     assert_eq!(straight(&(Blob(b"x"), &looks)), Err(EncodeError::PlaceholderKey));
+    // Finished JSON is no way around it, however the key is spelled.
+    for text in [r#"[{"num":0, "_placeholder":true}]"#, r#"{"\u005fplaceholder":true,"num":0}"#] {
+        let raw = RawValue::from_string(text.to_owned()).unwrap();
+        assert!(straight(&raw).is_ok(), "{text}");
+        assert_eq!(straight(&(&raw, Blob(b"x"))), Err(EncodeError::PlaceholderKey), "{text}");
+    }
 }
 
 /// Lists in lists.

@@ -16,7 +16,7 @@ use serde::ser::{
 use self::key::Key;
 use super::from_json::write_json_at;
 use super::writer::Writer;
-use crate::json::{Numeric, write_f32};
+use crate::json::{Numeric, has_key, write_f32};
 use crate::limits::MAX_DEPTH;
 use crate::socketio::{EncodeError, RAW_VALUE};
 
@@ -122,6 +122,7 @@ impl<'w, 'o> Direct<'w, 'o> {
     /// Writes a value that is JSON already.
     fn raw(&mut self, json: &str) -> Done {
         let depth = self.depth;
+        self.placeholder_key |= has_key(json, "_placeholder");
         write_json_at(depth, json, self.value()).map_err(EncodeError::custom)
     }
 
