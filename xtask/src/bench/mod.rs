@@ -43,7 +43,7 @@ use workload::Workload;
 #[derive(Clone, Debug, clap::Args)]
 #[non_exhaustive]
 pub(crate) struct Args {
-    /// Runs a choice of workloads in two short rounds and without Python's server, in less than ten minutes
+    /// Runs a choice of workloads in two short rounds and without Python's server
     #[arg(long)]
     quick: bool,
     /// Runs only workloads that are called so, or whose names contain it; `--list` shows the names
