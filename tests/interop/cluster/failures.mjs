@@ -144,7 +144,7 @@ async function lost(cluster, name) {
   const others = cluster.nodes.filter((one) => one !== node);
   const load = await Load.start(cluster);
   await load.flow(SOME);
-  node.freeze();
+  await node.freeze();
   for (const { node: asker, complete, seen } of await visible(cluster, others)) {
     const should = INCOMPLETE[asker.kind] ?? others.length;
     findings.check(!complete, `${asker.name}: a request is complete while a node is frozen`);

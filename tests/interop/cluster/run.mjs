@@ -93,6 +93,15 @@ const summary = {
   cells,
   failures: scenarios,
 };
+// Once more and together: what is cut off a long log is its beginning.
+const wrong = [
+  ...cells
+    .filter(({ verdict }) => verdict === "failed")
+    .map(({ cluster, sender, receiver, operation, difference }) => `${cluster}: ${sender} -> ${receiver} ${operation}: ${difference}`),
+  ...scenarios.flatMap(({ cluster, scenario, failures: failed }) => failed.map((text) => `${cluster}: ${scenario}: ${text}`)),
+];
+for (const line of wrong.slice(0, 20)) console.log(`FAIL ${line.slice(0, 500)}`);
+if (wrong.length > 20) console.log(`and ${wrong.length - 20} more, see above`);
 console.log(
   `${summary.passed} passed (${count("deviates")} of them expected deviations), ${summary.failed} failed, ` +
     `${summary.skipped} without such an operation in ${summary.seconds.toFixed(1)} s`,

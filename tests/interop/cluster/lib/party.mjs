@@ -1,9 +1,26 @@
 // A process that follows CONTRACT.md: a node or an emitter.
 import { spawn } from "node:child_process";
 import { once } from "node:events";
+import { existsSync, readdirSync, readFileSync } from "node:fs";
 import { createInterface } from "node:readline";
+import { setImmediate as nextTurn } from "node:timers/promises";
 import { Difference, within } from "../../lib/check.mjs";
 import { pack, unpack } from "../../lib/codec.mjs";
+
+/** Whether each thread of a process stands still, as Linux tells it; elsewhere the signal has to do. */
+function stopped(pid) {
+  const tasks = `/proc/${pid}/task`;
+  if (!existsSync(tasks)) return true;
+  const state = (thread) => {
+    try {
+      // After the name, which may contain anything, in parentheses.
+      return readFileSync(`${tasks}/${thread}/stat`, "latin1").split(") ").at(-1)[0];
+    } catch {
+      return "T"; // it has ended meanwhile
+    }
+  };
+  return readdirSync(tasks).every((thread) => state(thread) === "T");
+}
 
 /** Everything that was started and has not ended. */
 const running = new Set();
@@ -78,9 +95,17 @@ export class Party {
     return this.ended;
   }
 
-  /** Stops it without ending it: its connections stay, and nobody is at home. */
-  freeze() {
+  /**
+   * Stops it without ending it: its connections stay, and nobody is at home. The signal is only asked for when `kill`
+   * returns; a busy machine lets some threads go on for a while, long enough to answer a request.
+   */
+  async freeze() {
     this.child.kill("SIGSTOP");
+    const end = Date.now() + 5_000;
+    while (!stopped(this.child.pid)) {
+      if (Date.now() > end) throw new Difference(`${this.name} does not stop`);
+      await nextTurn();
+    }
   }
 
   thaw() {
