@@ -105,9 +105,19 @@ export class Cluster {
    * arrived by then, or never will. `also` are members that exist for one operation only.
    */
   async fence(sender, nsp = "/", also = []) {
-    const event = unique("fence");
-    await sender.call("emit", { nsp, event, args: [] });
     const members = [...this.members(nsp).map(([, , member]) => member), ...also];
+    await this.#fence(sender, { nsp }, members);
+  }
+
+  /** The same for what a node emits to its own clients, which it can without Redis. */
+  async fenceLocal(node, nsp = "/") {
+    const members = this.members(nsp, [node]).map(([, , member]) => member);
+    await this.#fence(node, { nsp, flags: { local: true } }, members);
+  }
+
+  async #fence(sender, target, members) {
+    const event = unique("fence");
+    await sender.call("emit", { ...target, event, args: [] });
     await Promise.all(members.map((member) => member.reached(event)));
     for (const member of members) member.forget(event);
   }

@@ -1,5 +1,6 @@
 // The operations of the matrix. Each runs once per sender and says, for each receiver, what was seen and what should have
-// been: `run(t)` gives an object of `{ seen, should }` by the receiver's name. `t` is a Trial (matrix.mjs).
+// been: `run(t)` gives an object of `{ seen, should }` by the receiver's name. `t` is a Trial (matrix.mjs). An operation that
+// ends at a timeout in some cluster `waits`.
 import { unique } from "./cluster.mjs";
 import { HEADERS, QUERY, AUTH } from "./lib/member.mjs";
 
@@ -20,6 +21,11 @@ const BINARY = [Buffer.from([0, 255, 1]), { inner: [Buffer.alloc(300, 7)], text:
 const DATE = 1_700_000_000_123;
 /** Rooms may be called anything, and patterns of Redis are globs. */
 const ROOM = "room#a*[b]?é";
+/** How long a broadcast waits for acknowledgements some of which never come, milliseconds. */
+const HALF = 5_000;
+/** No connection of this run is older, and no clock that was set meanwhile is wrong by more than a minute. */
+const MINUTE = 60_000;
+const START = Date.now() - MINUTE;
 const DATA = { user: "é", n: 1, deep: [{ a: null }] };
 
 const all = { new: [ARGS], old: [ARGS] };
@@ -262,6 +268,7 @@ export const OPERATIONS = [
   {
     name: "fetch",
     title: "fetchSockets, with data, rooms and handshake",
+    waits: true,
     async run(t) {
       const room = unique(ROOM);
       await t.place((node) => [
@@ -293,6 +300,7 @@ export const OPERATIONS = [
   {
     name: "remote",
     title: "emit, join, leave, disconnect of one fetched socket",
+    waits: true,
     async run(t) {
       const fresh = await t.fresh();
       const [joined, left, event] = [unique(ROOM), unique("left"), unique("remote")];
@@ -321,11 +329,13 @@ export const OPERATIONS = [
         };
         return t.settled(node, look, (state) => [state.new, state.old].every((own) => own.joined && own.left));
       });
-      for (const { main } of fresh.connections()) {
-        if (refused.has(main)) continue;
-        await t.send("remote", { sid: main.id, acts: [{ act: "disconnect", close: false }] });
-        if (t.sender.members && fresh.at(t.sender).some((own) => own.main === main)) await main.over();
-      }
+      const disconnected = fresh.connections().filter(({ main }) => !refused.has(main));
+      await Promise.all(
+        disconnected.map(async ({ main }) => {
+          await t.send("remote", { sid: main.id, acts: [{ act: "disconnect", close: false }] });
+          if (t.sender.members && fresh.at(t.sender).some((own) => own.main === main)) await main.over();
+        }),
+      );
       await t.fence("/", fresh.members());
       const ends = (node) => fresh.at(node).map(({ main }) => main.ended ?? "stays");
       const should = { refused: false, got: [BINARY], joined: true, left: true };
@@ -339,6 +349,7 @@ export const OPERATIONS = [
   {
     name: "allRooms",
     title: "allRooms",
+    waits: true,
     async run(t) {
       const named = new Map(t.cluster.nodes.map((node) => [node, unique(ROOM)]));
       await t.place((node) => [[node, node.members["/"].new, [named.get(node)]]]);
@@ -362,6 +373,7 @@ export const OPERATIONS = [
   {
     name: "ask",
     title: "broadcast with acknowledgements",
+    waits: true,
     async run(t) {
       const room = unique(ROOM);
       await t.place((node) => Object.values(node.members["/"]).map((member) => [node, member, [room]]));
@@ -369,8 +381,8 @@ export const OPERATIONS = [
       const { complete, replies } = await t.send("ask", question);
       const from = (member) => replies.filter((reply) => reply?.from === member.id);
       const surplus = Math.max(0, replies.length - t.cluster.members().length);
-      return t.each((node, m = node.members["/"]) => ({
-        seen: { complete, surplus, new: from(m.new), old: from(m.old), reported: t.reported(node) },
+      return t.eachAsync(async (node, m = node.members["/"]) => ({
+        seen: { complete, surplus, new: from(m.new), old: from(m.old), reported: await t.reported(node) },
         should: { complete: true, surplus: 0, new: [m.new.answer], old: [m.old.answer], reported: false },
       }));
     },
@@ -379,6 +391,7 @@ export const OPERATIONS = [
   {
     name: "askHalf",
     title: "broadcast with acknowledgements of which some never come",
+    waits: true,
     async run(t) {
       // Fresh clients that do not answer beside the permanent ones that do.
       const room = unique(ROOM);
@@ -388,7 +401,7 @@ export const OPERATIONS = [
         [node, node.members["/"].new, [room]],
         ...fresh.at(node).map(({ main }) => [node, main, [room]]),
       ]);
-      const { complete, replies } = await t.send("ask", { rooms: [room], event: "question", args: ["?"], timeout: 800 });
+      const { complete, replies } = await t.send("ask", { rooms: [room], event: "question", args: ["?"], timeout: HALF });
       return t.each(({ members: { "/": m } }) => ({
         seen: { complete, new: replies.filter((reply) => reply?.from === m.new.id), nobody: replies.includes(null) },
         should: { complete: false, new: [m.new.answer], nobody: false },
@@ -414,6 +427,7 @@ export const OPERATIONS = [
   {
     name: "serversAsk",
     title: "serverSideEmit with acknowledgement",
+    waits: true,
     async run(t) {
       const token = unique("question");
       const { complete, replies } = await t.send("serverAsk", { event: "question", args: [token] });
@@ -436,6 +450,7 @@ export const OPERATIONS = [
   {
     name: "serversMute",
     title: "serverSideEmit with an acknowledgement that nobody gives",
+    waits: true,
     async run(t) {
       const token = unique("mute");
       const { complete, replies } = await t.send("serverAsk", { event: "mute", args: [token] });
@@ -450,6 +465,7 @@ export const OPERATIONS = [
   {
     name: "legacy",
     title: "remoteJoin, remoteLeave, remoteDisconnect of socket.io 2",
+    waits: true,
     only: ["n5"],
     async run(t) {
       const [room, other] = [unique("room"), unique("room")];
@@ -503,8 +519,8 @@ function outline({ headers, query, address, xdomain, secure, issued, time, url, 
     address,
     xdomain,
     secure,
-    issued: Number.isInteger(issued) && Math.abs(Date.now() - issued) < 600_000,
-    time: /^\w{3} \w{3} \d\d \d{4} \d\d:\d\d:\d\d GMT[+-]\d{4} \(.+\)$/.test(time) && Math.abs(Date.parse(time) - issued) < 2_000,
+    issued: Number.isInteger(issued) && issued > START && issued < Date.now() + MINUTE,
+    time: /^\w{3} \w{3} \d\d \d{4} \d\d:\d\d:\d\d GMT[+-]\d{4} \(.+\)$/.test(time) && Math.abs(Date.parse(time) - issued) < MINUTE,
     url: typeof url === "string" && url.startsWith("/socket.io/?"),
     auth,
   };

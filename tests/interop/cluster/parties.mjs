@@ -3,9 +3,6 @@ import { fileURLToPath } from "node:url";
 
 const script = (name) => [process.execPath, fileURLToPath(new URL(name, import.meta.url))];
 
-/** Old packages wait for answers that never come, so these clusters wait less. */
-const SHORT = "1500";
-
 /** kind: what deviations are listed by. `clients`: the versions of the two clients at this node. */
 function node(kind, name, env, clients = [4, 2]) {
   return { kind, name, env, clients, command: script("node.mjs"), node: true };
@@ -25,11 +22,12 @@ const node5 = (name) => node("n5", name, FIFTH, [2, 2]);
 const emitter5 = emitter("e5", "emitter 5.1", { GENERATION: "5" });
 const emitter3 = emitter("e3", "emitter 3.2", { GENERATION: "3" });
 
+const sharded = (mode) => ({ DIALECT: "sharded", MODE: mode });
+
 /** All clusters, with our own parties where there are programs for them. */
 export function clusters({ nodeBin, emitBin }) {
   const rust = (name, env) => (nodeBin ? [{ kind: "rust", name, env, clients: [4, 2], command: [nodeBin], node: true }] : []);
   const ours = (env) => (emitBin ? [{ kind: "eo", name: "sio-emit", env, emit: emitBin, node: false }] : []);
-  const sharded = (mode) => ({ DIALECT: "sharded", MODE: mode });
   return [
     {
       name: "modern",
@@ -49,13 +47,13 @@ export function clusters({ nodeBin, emitBin }) {
     {
       name: "sixth",
       title: "classic dialect, with socket.io-redis 6",
-      env: { REQUESTS_TIMEOUT: SHORT },
+      env: {},
       parties: [node6, node8("node 8.3"), ...rust("rust A"), ...rust("rust B"), emitter5, ...ours()],
     },
     {
       name: "fifth",
       title: "classic dialect, with socket.io 2 and socket.io-redis 5",
-      env: { REQUESTS_TIMEOUT: SHORT },
+      env: {},
       parties: [
         node5("node 5.4 A"),
         node5("node 5.4 B"),
@@ -90,7 +88,7 @@ export function failing({ nodeBin }) {
     {
       name: "classic",
       title: "classic dialect",
-      env: { REQUESTS_TIMEOUT: SHORT },
+      env: {},
       parties: [node8("node 8.3"), node8("node 8.3 ioredis", { CLIENT: "ioredis" }), node7, ...rust("rust A"), ...rust("rust B")],
       late: [node8("late node 8.3"), ...rust("late rust")],
     },
@@ -98,7 +96,7 @@ export function failing({ nodeBin }) {
       name: "sharded",
       title: "sharded dialect",
       mode: "dynamic",
-      env: { REQUESTS_TIMEOUT: SHORT, DIALECT: "sharded", MODE: "dynamic" },
+      env: sharded("dynamic"),
       parties: [sharded8("node 8.3"), sharded8("node 8.3 ioredis", { CLIENT: "ioredis" }), ...rust("rust A"), ...rust("rust B")],
       late: [sharded8("late node 8.3"), ...rust("late rust")],
     },

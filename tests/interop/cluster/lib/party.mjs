@@ -3,8 +3,7 @@ import { spawn } from "node:child_process";
 import { once } from "node:events";
 import { existsSync, readdirSync, readFileSync } from "node:fs";
 import { createInterface } from "node:readline";
-import { setImmediate as nextTurn } from "node:timers/promises";
-import { Difference, within } from "../../lib/check.mjs";
+import { Difference, sleep, within } from "../../lib/check.mjs";
 import { pack, unpack } from "../../lib/codec.mjs";
 
 /** Whether each thread of a process stands still, as Linux tells it; elsewhere the signal has to do. */
@@ -22,12 +21,20 @@ function stopped(pid) {
   return readdirSync(tasks).every((thread) => state(thread) === "T");
 }
 
+/** For whatever should happen at once, on a machine that has other things to do: only a failure ever takes so long. */
+const BOUND = 60_000;
+/** How long it may take to end by itself, which is no more than a bound either. */
+const GRACE = 15_000;
+/** Between two looks at the state of a process. */
+const PAUSE = 5;
+
 /** Everything that was started and has not ended. */
 const running = new Set();
 process.on("exit", () => running.forEach((child) => child.kill("SIGKILL")));
 
 export class Party {
   #asked = new Map();
+  #listening = new Set();
   #counter = 0;
 
   /** `info` is an entry of parties.mjs; `variables` configure the process. */
@@ -49,6 +56,7 @@ export class Party {
         if ("listening" in said) return resolve(said.listening);
         if (said.note) {
           party.notes.push(said.note);
+          for (const look of party.#listening) look();
           return onNote?.(party, said.note);
         }
         const { resolve: done, reject: refuse } = party.#asked.get(said.id) ?? {};
@@ -67,12 +75,12 @@ export class Party {
         return party.end;
       });
     });
-    party.url = await within(20_000, listening, `start of ${info.name}`);
+    party.url = await within(BOUND, listening, `start of ${info.name}`);
     return party;
   }
 
   /** Sends a command of section 2 and gives its result. */
-  call(name, { nsp = "/", ...rest } = {}, bound = 15_000) {
+  call(name, { nsp = "/", ...rest } = {}, bound = BOUND) {
     if (this.end !== undefined) return Promise.reject(new Difference(`${this.name} ended (${this.end})`));
     const id = ++this.#counter;
     const answer = new Promise((resolve, reject) => this.#asked.set(id, { resolve, reject }));
@@ -80,11 +88,22 @@ export class Party {
     return within(bound, answer, `${this.name}: ${name}`);
   }
 
+  /** Waits for a note that matches, the `from`th or a later one. */
+  noted(pattern, from = 0) {
+    let look;
+    const told = new Promise((resolve) => {
+      look = () => this.notes.slice(from).some((text) => pattern.test(text)) && resolve();
+      this.#listening.add(look);
+      look();
+    });
+    return within(BOUND, told, `${this.name}: a note like ${pattern}`).finally(() => this.#listening.delete(look));
+  }
+
   /** Asks it to end, which it does in its own time; kills it if that is too long. */
-  async stop(grace = 3_000) {
+  async stop() {
     if (this.end !== undefined) return this.end;
     this.child.stdin.end();
-    const timer = setTimeout(() => this.child.kill("SIGKILL"), grace);
+    const timer = setTimeout(() => this.child.kill("SIGKILL"), GRACE);
     const end = await this.ended;
     clearTimeout(timer);
     return end;
@@ -101,10 +120,11 @@ export class Party {
    */
   async freeze() {
     this.child.kill("SIGSTOP");
-    const end = Date.now() + 5_000;
+    const end = Date.now() + BOUND;
     while (!stopped(this.child.pid)) {
       if (Date.now() > end) throw new Difference(`${this.name} does not stop`);
-      await nextTurn();
+      // why: nothing tells when the last thread stands still
+      await sleep(PAUSE);
     }
   }
 

@@ -7,9 +7,16 @@ import { createRequire } from "node:module";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { createInterface } from "node:readline";
-import { Difference, within } from "../../lib/check.mjs";
+import { Difference, sleep, within } from "../../lib/check.mjs";
 
 const { createClient } = createRequire(import.meta.url)("redis-5");
+
+/** For whatever should happen at once: only a failure ever takes so long, milliseconds. */
+const BOUND = 60_000;
+/** Between two questions to Redis. Asking without a pause keeps from work who is waited for. */
+const PAUSE = 5;
+/** How many free ports are tried: somebody else may take one before Redis does. */
+const PORTS = 20;
 
 async function freePort() {
   const server = createServer().listen(0, "127.0.0.1");
@@ -25,29 +32,77 @@ export class Redis {
     const redis = new Redis();
     redis.program = program;
     redis.folder = mkdtempSync(join(tmpdir(), "sio-redis-"));
-    redis.port = await freePort();
+    redis.port = await redis.#launch();
     redis.url = `redis://127.0.0.1:${redis.port}`;
-    await redis.up();
     return redis;
   }
 
-  /** Starts it (again), on the same port. */
-  async up() {
-    const options = ["--port", this.port, "--bind", "127.0.0.1", "--save", "", "--appendonly", "no", "--dir", this.folder];
+  /** Starts a process and gives its port. */
+  async #launch() {
+    for (let left = PORTS; ; left--) {
+      const port = await freePort();
+      if (!(await this.#ready(port, left === 1))) continue;
+      this.client = createClient({ url: `redis://127.0.0.1:${port}`, socket: { reconnectStrategy: false } });
+      this.client.on("error", () => {});
+      await this.client.connect();
+      return port;
+    }
+  }
+
+  /** Starts a process on a port; false if it ends, unless that is `final`. */
+  async #ready(port, final) {
+    const options = ["--port", port, "--bind", "127.0.0.1", "--save", "", "--appendonly", "no", "--dir", this.folder];
     this.child = spawn(this.program, options.map(String), { stdio: ["ignore", "pipe", "ignore"] });
-    const failed = once(this.child, "error").then(([error]) => {
-      throw new Error(`cannot start ${this.program}: ${error.message}`);
-    });
     const ready = new Promise((resolve, reject) => {
-      createInterface({ input: this.child.stdout }).on("line", (line) => line.includes("Ready to accept") && resolve());
-      this.child.once("exit", (code) => reject(new Error(`redis-server ended with ${code}`)));
+      createInterface({ input: this.child.stdout }).on("line", (line) => line.includes("Ready to accept") && resolve(true));
+      this.child.once("error", (error) => reject(new Error(`cannot start ${this.program}: ${error.message}`)));
+      this.child.once("exit", (code) => (final ? reject(new Error(`redis-server ended with ${code}`)) : resolve(false)));
     });
-    failed.catch(() => {});
-    ready.catch(() => {});
-    await within(10_000, Promise.race([ready, failed]), "start of redis-server");
-    this.client = createClient({ url: this.url, socket: { reconnectStrategy: false } });
-    this.client.on("error", () => {});
-    await this.client.connect();
+    return within(BOUND, ready, "start of redis-server");
+  }
+
+  /**
+   * Starts it again after `kill`, on the same port. It takes subscriptions, but publishes wait until `resume`: so whoever
+   * is the last to subscribe again misses nothing of what others have kept for this moment.
+   */
+  async restart() {
+    // Nobody knows the port it is on at first.
+    await this.#launch();
+    await this.client.sendCommand(["CLIENT", "PAUSE", String(BOUND), "WRITE"]);
+    const end = Date.now() + BOUND;
+    for (;;) {
+      try {
+        await this.client.sendCommand(["CONFIG", "SET", "port", String(this.port)]);
+        return;
+      } catch (error) {
+        if (Date.now() > end) throw error;
+        // why: somebody has the port, and nothing tells when it is free again
+        await sleep(PAUSE);
+      }
+    }
+  }
+
+  resume() {
+    return this.client.sendCommand(["CLIENT", "UNPAUSE"]);
+  }
+
+  /** How many channels, patterns and shard channels all clients together are subscribed to. */
+  async subscriptions() {
+    const clients = await this.client.sendCommand(["CLIENT", "LIST"]);
+    const sum = (kind) => [...clients.matchAll(new RegExp(` ${kind}=(\\d+)`, "g"))].reduce((total, [, count]) => total + Number(count), 0);
+    return ["sub", "psub", "ssub"].map((kind) => `${kind}=${sum(kind)}`).join(" ");
+  }
+
+  /** Waits until everything is subscribed that was when `subscriptions` gave this. */
+  async subscribed(wanted) {
+    const end = Date.now() + BOUND;
+    for (;;) {
+      const found = await this.subscriptions();
+      if (found === wanted) return;
+      if (Date.now() > end) throw new Difference(`subscriptions at Redis: ${found}, expected ${wanted}`);
+      // why: Redis does not tell when somebody subscribes
+      await sleep(PAUSE);
+    }
   }
 
   /** As a crash would. */
@@ -67,13 +122,15 @@ export class Redis {
     return Number((await this.client.sendCommand(["PUBSUB", kind, channel]))[1]);
   }
 
-  /** Waits until a channel has exactly so many subscribers. Asking is a round trip, so this is no busy loop. */
-  async subscribers(kind, channel, wanted, bound = 10_000) {
-    const end = Date.now() + bound;
+  /** Waits until a channel has exactly so many subscribers. */
+  async subscribers(kind, channel, wanted) {
+    const end = Date.now() + BOUND;
     for (;;) {
       const found = await this.#number(kind, channel);
       if (found === wanted) return;
       if (Date.now() > end) throw new Difference(`${channel}: ${found} subscribers, expected ${wanted}`);
+      // why: Redis does not tell when somebody subscribes
+      await sleep(PAUSE);
     }
   }
 }
