@@ -12,7 +12,7 @@ use crate::workspace::{self, Error, Result, cargo, command};
 use crate::{install, run};
 
 const SUITE: &str = "tests/interop/cluster/run.mjs";
-const LIMIT: Duration = Duration::from_secs(5 * 60);
+const LIMIT: Duration = Duration::from_secs(10 * 60);
 
 /// Runs the suite on our own output; with `Server::Node` without our nodes and our emitter, as a check of the suite.
 pub(crate) fn foreground(server: Option<Server>, only: Option<&str>) -> Result<bool> {

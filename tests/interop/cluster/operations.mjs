@@ -327,7 +327,7 @@ export const OPERATIONS = [
           const [first, second] = fresh.at(node);
           return { new: own(first), old: own(second) };
         };
-        return t.settled(node, look, (state) => [state.new, state.old].every((own) => own.joined && own.left));
+        return t.settled(node, look, (state) => [state.new, state.old].every((own) => own.refused || (own.joined && own.left)));
       });
       const disconnected = fresh.connections().filter(({ main }) => !refused.has(main));
       await Promise.all(

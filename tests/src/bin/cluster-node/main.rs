@@ -50,5 +50,5 @@ async fn main() -> Result<(), Box<dyn Error>> {
     Ok(())
 }
 
-/// The suite gives three seconds.
+/// The suite gives fifteen seconds.
 const CLOSE_LIMIT: Duration = Duration::from_secs(2);
