@@ -5,6 +5,7 @@ import { once } from "node:events";
 import { Difference, within } from "../../lib/check.mjs";
 import { pack } from "../../lib/codec.mjs";
 
+/** For a run of the command: only a failure ever takes so long, milliseconds. */
 const BOUND = 60_000;
 
 export class Emit {
@@ -13,7 +14,8 @@ export class Emit {
 
   constructor(info, { REDIS_URL, KEY, DIALECT, MODE }) {
     Object.assign(this, info);
-    this.common = [`--redis=${REDIS_URL}`, `--key=${KEY}`, "--quiet"];
+    const limit = BOUND / 1_000;
+    this.common = [`--redis=${REDIS_URL}`, `--key=${KEY}`, `--connect-timeout=${limit}`, `--timeout=${limit}`, "--quiet"];
     if (DIALECT === "sharded") this.common.push("--sharded", `--mode=${MODE}`);
   }
 
