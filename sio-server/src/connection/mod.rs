@@ -284,14 +284,9 @@ impl Connection {
 
     // Out
 
-    /// Whether a volatile packet would be written at once. Node: `transport.writable`.
-    pub(crate) fn is_writable(&self) -> bool {
-        let outbox = self.outbox.locked();
-        match outbox.channel {
-            Channel::WebSocket => outbox.is_empty() && !outbox.blocked,
-            Channel::Polling => outbox.is_empty() && outbox.waker.is_some(),
-            Channel::Closing | Channel::Closed => false,
-        }
+    /// Whether a volatile packet of about `len` bytes is sent now; see [`Outbox::is_writable`].
+    pub(crate) fn is_writable(&self, len: usize) -> bool {
+        self.outbox.locked().is_writable(len + VOLATILE_OVERHEAD, self.server.config.max_queued_bytes)
     }
 
     /// Queues a shared packet.
@@ -596,6 +591,8 @@ impl fmt::Debug for Connection {
 
 /// Milliseconds by which the time to join a namespace is extended while a middleware is asked.
 const CONNECT_EXTENSION: u64 = 1000;
+/// What a packet may count beside its data when it is queued: frame, namespace and entry, generously.
+const VOLATILE_OVERHEAD: usize = 1024;
 /// How long a closed polling session waits for the poll that tells the client. Node: 30 s.
 const POLLING_LINGER: Duration = Duration::from_secs(30);
 /// How long a closed WebSocket waits for the client's side to close before the stream is dropped. Dropping it at
