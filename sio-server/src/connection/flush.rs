@@ -83,7 +83,7 @@ impl<'a> Batch<'a> {
 
 impl Drop for Batch<'_> {
     fn drop(&mut self) {
-        let (answers, dirty) = BATCH.with_borrow_mut(|batch| {
+        let (answers, mut dirty) = BATCH.with_borrow_mut(|batch| {
             batch.depth -= 1;
             if batch.depth > 0 {
                 return (false, Vec::new());
@@ -92,16 +92,20 @@ impl Drop for Batch<'_> {
             (std::mem::take(&mut batch.answers), std::mem::take(&mut batch.dirty))
         });
         let own = self.own.filter(|_| answers);
-        if !dirty.is_empty() {
-            // The answers go along: whoever emits to a room is often in it, and gets what the others emit as well.
-            let list = write_late(dirty, own.cloned());
+        if dirty.is_empty() {
+            if let Some(own) = own {
+                own.flush();
+            }
+            return;
+        }
+        // The answers go along: whoever emits to a room is often in it, and gets what the others emit as well.
+        write_late(&mut dirty, own);
+        if dirty.capacity() <= KEEP_CAPACITY {
             BATCH.with_borrow_mut(|batch| {
                 if batch.dirty.capacity() == 0 {
-                    batch.dirty = list;
+                    batch.dirty = dirty;
                 }
             });
-        } else if let Some(own) = own {
-            own.flush();
         }
     }
 }
@@ -120,20 +124,19 @@ pub(crate) fn schedule(connection: &Arc<Connection>) {
         true
     });
     if !collected {
-        write_late(Vec::new(), Some(Arc::clone(connection)));
+        write_late(&mut Vec::new(), Some(connection));
     }
 }
 
-/// Hands connections to the list of this thread and gives the memory of the vector back, empty. Without a runtime to
-/// write them later they are written here.
-fn write_late(mut dirty: Vec<Arc<Connection>>, one_more: Option<Arc<Connection>>) -> Vec<Arc<Connection>> {
-    let added = LATE.try_with(|late| late.add(&mut dirty, one_more.as_ref()));
+/// Hands connections to the list of this thread and leaves `dirty` empty. Without a runtime that could write them later
+/// they are written here.
+fn write_late(dirty: &mut Vec<Arc<Connection>>, one_more: Option<&Arc<Connection>>) {
+    let added = LATE.try_with(|late| late.add(dirty, one_more));
     // The thread is ending, or there is no runtime.
     if !added.unwrap_or(false) {
-        dirty.iter().chain(&one_more).for_each(|connection| connection.flush());
+        dirty.iter().chain(one_more).for_each(|connection| connection.flush());
         dirty.clear();
     }
-    if dirty.capacity() > KEEP_CAPACITY { Vec::new() } else { dirty }
 }
 
 /// What one thread has to write at the end of the turn, and the task that does it. It goes with the thread.
