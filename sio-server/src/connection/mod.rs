@@ -56,10 +56,10 @@ struct Core {
     session: Session,
     /// In the order they were joined.
     sockets: SmallVec<[Arc<SocketInner>; 1]>,
-    /// Sockets whose middlewares have not finished.
-    connecting: Vec<Arc<SocketInner>>,
-    /// Set until a namespace is joined.
-    connect_deadline: Option<u64>,
+    /// Sockets whose middlewares have not finished. Boxed, as hardly any connection has some.
+    connecting: Option<Box<Vec<Arc<SocketInner>>>>,
+    /// Until a namespace is joined; then `u64::MAX`.
+    connect_deadline: u64,
     /// The time of this connection's current entry in the timer heap.
     timer_at: u64,
     ended: Option<DisconnectReason>,
@@ -128,8 +128,8 @@ impl Connection {
             core: Mutex::new(Core {
                 session,
                 sockets: SmallVec::new(),
-                connecting: Vec::new(),
-                connect_deadline: Some(connect_deadline),
+                connecting: None,
+                connect_deadline,
                 timer_at,
                 ended: None,
                 polling,
@@ -248,28 +248,30 @@ impl Connection {
         let known = |s: &Arc<SocketInner>| s.namespace().path() == path;
         if core.ended.is_some()
             || core.sockets.iter().any(known)
-            || core.connecting.iter().any(known)
-            || core.sockets.len() + core.connecting.len() >= self.server.config.max_namespaces
+            || core.connecting().iter().any(known)
+            || core.sockets.len() + core.connecting().len() >= self.server.config.max_namespaces
         {
             return false;
         }
-        core.connecting.push(Arc::clone(socket));
+        core.connecting.get_or_insert_default().push(Arc::clone(socket));
         true
     }
 
     /// Ends what [`begin_connect`](Self::begin_connect) began; `false` when the connection has ended meanwhile.
     pub(crate) fn finish_connect(&self, socket: &Arc<SocketInner>, accepted: bool) -> bool {
         let mut core = self.core.locked();
-        core.connecting.retain(|s| !Arc::ptr_eq(s, socket));
-        if core.connecting.is_empty() {
-            core.connecting = Vec::new();
+        if let Some(connecting) = &mut core.connecting {
+            connecting.retain(|s| !Arc::ptr_eq(s, socket));
+        }
+        if core.connecting().is_empty() {
+            core.connecting = None;
         }
         if core.ended.is_some() {
             return false;
         }
         if accepted {
             core.sockets.push(Arc::clone(socket));
-            core.connect_deadline = None;
+            core.connect_deadline = u64::MAX;
         }
         true
     }
@@ -434,13 +436,13 @@ impl Connection {
             while let Some(due) = core.session.handle_timeout(self.timing(), now) {
                 dues.push(due);
             }
-            if core.connect_deadline.is_some_and(|deadline| deadline <= now) {
-                if core.connecting.is_empty() {
+            if core.connect_deadline <= now {
+                if core.connecting().is_empty() {
                     late = true;
                 } else {
                     // Node ends it here too; a slow middleware should not cost the connection, so it gets a little
                     // more time, again and again.
-                    core.connect_deadline = Some(now.saturating_add(CONNECT_EXTENSION));
+                    core.connect_deadline = now.saturating_add(CONNECT_EXTENSION);
                 }
             }
             core.timer_at = core.deadline();
@@ -496,7 +498,7 @@ impl Connection {
                 _ => None,
             };
             let candidate = core.polling.as_mut().and_then(|polling| polling.candidate.take());
-            (std::mem::take(&mut core.sockets), std::mem::take(&mut core.connecting), linger, candidate)
+            (std::mem::take(&mut core.sockets), core.connecting.take(), linger, candidate)
         };
         if let Some((_, candidate)) = candidate {
             candidate.wake();
@@ -509,7 +511,7 @@ impl Connection {
         }
         // Disconnect handlers run before the queue is closed for good, as in Node; what they emit to this
         // client is refused all the same, since the socket is no longer connected.
-        for socket in sockets.iter().chain(&connecting) {
+        for socket in sockets.iter().chain(connecting.iter().flat_map(|connecting| connecting.iter())) {
             socket.handle_end(reason);
         }
         {
@@ -575,8 +577,12 @@ impl Connection {
 }
 
 impl Core {
+    fn connecting(&self) -> &[Arc<SocketInner>] {
+        self.connecting.as_deref().map_or(&[], |connecting| connecting)
+    }
+
     fn deadline(&self) -> u64 {
-        self.session.deadline().unwrap_or(u64::MAX).min(self.connect_deadline.unwrap_or(u64::MAX))
+        self.session.deadline().unwrap_or(u64::MAX).min(self.connect_deadline)
     }
 }
 
