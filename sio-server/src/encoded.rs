@@ -281,6 +281,11 @@ impl Draft {
         self.buf.len() - self.head_room
     }
 
+    /// The same with the attachments.
+    pub(crate) fn total_len(&self) -> usize {
+        self.len() + self.attachments.iter().map(Bytes::len).sum::<usize>()
+    }
+
     pub(crate) fn has_attachments(&self) -> bool {
         !self.attachments.is_empty()
     }

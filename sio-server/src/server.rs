@@ -18,7 +18,6 @@ use crate::broadcast::{Broadcast, IntoRooms};
 use crate::builder::ServerBuilder;
 use crate::config::Config;
 use crate::connection::End;
-use crate::connection::flush::Flusher;
 use crate::connection::registry::Registry;
 use crate::connection::timers::{self, Timers};
 use crate::error::{EmitError, Failure, Incomplete};
@@ -38,7 +37,6 @@ pub(crate) struct Shared {
     pub(crate) config: Config,
     pub(crate) sessions: Registry,
     pub(crate) timers: Timers,
-    pub(crate) flusher: Arc<Flusher>,
     epoch: Instant,
     namespaces: RwLock<HashMap<Box<str>, Arc<NamespaceInner>>>,
     /// Namespaces that stand for many, each with its test, in the order they were made.
@@ -46,7 +44,7 @@ pub(crate) struct Shared {
     adapter: Arc<dyn AdapterFactory>,
     states: States,
     on_error: RwLock<Option<OnError>>,
-    runtime: OnceLock<Handle>,
+    pub(crate) runtime: OnceLock<Handle>,
     closed: AtomicBool,
     adapters_closed: AtomicBool,
     tasks: AtomicUsize,
@@ -73,7 +71,6 @@ impl Shared {
         });
         if first {
             tokio::spawn(timers::run(Arc::downgrade(self)));
-            self.flusher.spawn();
         }
     }
 
@@ -245,12 +242,10 @@ impl Server {
     }
 
     pub(crate) fn assemble(config: Config, adapter: Arc<dyn AdapterFactory>, states: States) -> Self {
-        let workers = Handle::try_current().map_or(1, |runtime| runtime.metrics().num_workers());
         let shared = Arc::new(Shared {
             config,
             sessions: Registry::new(),
             timers: Timers::default(),
-            flusher: Arc::new(Flusher::new(workers)),
             epoch: Instant::now(),
             namespaces: RwLock::default(),
             parents: RwLock::default(),
@@ -452,7 +447,6 @@ impl Server {
             shared.adapter.close().await;
         }
         shared.timers.close();
-        shared.flusher.close();
     }
 
     /// Whether [`close`](Self::close) has been called.

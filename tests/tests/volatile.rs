@@ -33,6 +33,32 @@ async fn of_a_burst_the_first_is_sent_and_the_rest_is_dropped() {
     }
 }
 
+/// What many clients broadcast at the same time waits for one write, but is not in each other's way.
+#[tokio::test]
+async fn what_others_emit_in_the_same_turn_is_no_reason_to_drop() {
+    let io = Server::new();
+    io.sockets().on("move", async |socket: Socket, Args(x): Args<u32>| {
+        socket.broadcast().volatile().emit("moved", &x);
+        socket.broadcast().volatile().emit("second of its burst", &x);
+    });
+    let addr = serve(&io).await;
+    let (mut watcher, _) = Client::connected(addr).await;
+    let mut movers = Vec::new();
+    for _ in 0..20 {
+        movers.push(Client::connected(addr).await.0);
+    }
+    for round in 0..20 {
+        // On the one thread of this test the server reads none of these before all are written.
+        for (i, mover) in movers.iter_mut().enumerate() {
+            mover.send(&format!("2[\"move\",{}]", round * 100 + i)).await;
+        }
+        for _ in &movers {
+            let moved = watcher.recv().await;
+            assert!(moved.starts_with("2[\"moved\","), "{moved}");
+        }
+    }
+}
+
 #[tokio::test]
 async fn a_poll_has_to_be_held() {
     let io = Server::new();

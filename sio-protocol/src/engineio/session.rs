@@ -34,7 +34,8 @@ pub struct Session {
 
 #[derive(Clone, Debug)]
 enum State {
-    Polling(Heartbeat, Candidate),
+    /// The candidate is boxed: few sessions have one at a time, and every session would have room for it.
+    Polling(Heartbeat, Option<Box<Candidate>>),
     WebSocket(Heartbeat),
     /// Keeps the last transport, for those who ask afterwards.
     Closed(Transport),
@@ -54,16 +55,10 @@ enum Heartbeat {
 /// The WebSocket that wants to replace polling.
 #[derive(Clone, Copy, Debug)]
 enum Candidate {
-    None,
     /// It has not sent its probe yet.
-    Waits {
-        expires: u64,
-    },
+    Waits { expires: u64 },
     /// Its probe was answered.
-    Probed {
-        expires: u64,
-        noop_at: u64,
-    },
+    Probed { expires: u64, noop_at: u64 },
 }
 
 impl Session {
@@ -71,7 +66,7 @@ impl Session {
     pub fn open(revision: Revision, transport: Transport, timing: &Timing, now: u64) -> Self {
         let heartbeat = Heartbeat::start(revision, timing, now);
         let state = match transport {
-            Transport::Polling => State::Polling(heartbeat, Candidate::None),
+            Transport::Polling => State::Polling(heartbeat, None),
             Transport::WebSocket => State::WebSocket(heartbeat),
         };
         Self { revision, candidates: 0, state }
@@ -139,8 +134,9 @@ impl Session {
     /// Returns why the WebSocket must be closed; the session goes on without it, and without noticing.
     pub fn handle_candidate(&mut self, timing: &Timing, now: u64) -> Result<CandidateId, CandidateRefused> {
         match &mut self.state {
-            State::Polling(_, candidate @ Candidate::None) => {
-                *candidate = Candidate::Waits { expires: now.saturating_add(timing.upgrade_timeout) };
+            State::Polling(_, candidate @ None) => {
+                let expires = now.saturating_add(timing.upgrade_timeout);
+                *candidate = Some(Box::new(Candidate::Waits { expires }));
                 self.candidates = self.candidates.wrapping_add(1);
                 Ok(CandidateId(self.candidates))
             }
@@ -156,7 +152,7 @@ impl Session {
         if let State::Polling(_, candidate) = &mut self.state
             && self.candidates == id.0
         {
-            *candidate = Candidate::None;
+            *candidate = None;
         }
     }
 
@@ -167,12 +163,12 @@ impl Session {
             return None;
         }
         if let State::Polling(_, candidate) = &mut self.state {
-            match candidate {
-                Candidate::Waits { expires } | Candidate::Probed { expires, .. } if *expires <= now => {
-                    *candidate = Candidate::None;
+            match candidate.as_deref_mut() {
+                Some(Candidate::Waits { expires } | Candidate::Probed { expires, .. }) if *expires <= now => {
+                    *candidate = None;
                     return Some(Due::CandidateExpired);
                 }
-                Candidate::Probed { noop_at, .. } if *noop_at <= now => {
+                Some(Candidate::Probed { noop_at, .. }) if *noop_at <= now => {
                     *noop_at = now.saturating_add(NOOP_INTERVAL);
                     return Some(Due::Noop);
                 }
@@ -203,7 +199,7 @@ impl Session {
         match &self.state {
             State::Polling(heartbeat, candidate) => {
                 let heartbeat = heartbeat.deadline();
-                Some(candidate.deadline().map_or(heartbeat, |candidate| candidate.min(heartbeat)))
+                Some(candidate.as_ref().map_or(heartbeat, |candidate| candidate.deadline().min(heartbeat)))
             }
             State::WebSocket(heartbeat) => Some(heartbeat.deadline()),
             State::Closed(_) => None,
@@ -226,7 +222,7 @@ impl Session {
 
     /// Tells whether there is a candidate, be it before or after its probe.
     pub const fn is_probing(&self) -> bool {
-        matches!(self.state, State::Polling(_, Candidate::Waits { .. } | Candidate::Probed { .. }))
+        matches!(self.state, State::Polling(_, Some(_)))
     }
 
     /// Tells whether it is this one that is the candidate.
@@ -243,13 +239,15 @@ impl Session {
         let State::Polling(_, candidate) = &mut self.state else {
             return Reaction::CloseCandidate;
         };
-        match (*candidate, packet.kind) {
-            (Candidate::Waits { expires }, PacketKind::Ping) if is_probe(&packet.data) => {
-                *candidate = Candidate::Probed { expires, noop_at: now.saturating_add(NOOP_INTERVAL) };
+        match (candidate.as_deref_mut(), packet.kind) {
+            (Some(waiting @ &mut Candidate::Waits { expires }), PacketKind::Ping)
+                if is_probe(&packet.data) =>
+            {
+                *waiting = Candidate::Probed { expires, noop_at: now.saturating_add(NOOP_INTERVAL) };
                 Reaction::AnswerProbe
             }
             // A client need not wait for our answer to its probe, so nothing else is to be checked here.
-            (Candidate::Probed { .. }, PacketKind::Upgrade) => {
+            (Some(Candidate::Probed { .. }), PacketKind::Upgrade) => {
                 // A pong that is under way may be lost with the old transport, so its deadline goes; the next ping
                 // replaces it. Node waits for that pong without end, and stops watching clients of revision 3.
                 self.state = match self.state {
@@ -259,7 +257,7 @@ impl Session {
                 Reaction::Upgraded
             }
             _ => {
-                *candidate = Candidate::None;
+                *candidate = None;
                 Reaction::CloseCandidate
             }
         }
@@ -307,11 +305,10 @@ impl Heartbeat {
 }
 
 impl Candidate {
-    fn deadline(&self) -> Option<u64> {
+    fn deadline(&self) -> u64 {
         match *self {
-            Self::None => None,
-            Self::Waits { expires } => Some(expires),
-            Self::Probed { expires, noop_at } => Some(expires.min(noop_at)),
+            Self::Waits { expires } => expires,
+            Self::Probed { expires, noop_at } => expires.min(noop_at),
         }
     }
 }

@@ -88,14 +88,14 @@ pub(crate) struct Dispatch<'a> {
     /// It is of a WebSocket that probes, until that is the transport.
     candidate: Option<CandidateId>,
     // Last field: dropped after the decoder is back, so that the flush finds a connection at rest.
-    _batch: Batch,
+    _batch: Batch<'a>,
 }
 
 impl<'a> Dispatch<'a> {
     /// Begins a batch; `None` while another batch of the same connection is being handled elsewhere.
     pub(crate) fn begin(connection: &'a Arc<Connection>) -> Option<Self> {
         let inbound = Some(connection.take_inbound()?);
-        let _batch = Batch::begin();
+        let _batch = Batch::of(connection);
         Some(Self { connection, inbound, last: None, heard: false, candidate: None, _batch })
     }
 

@@ -1,58 +1,105 @@
-//! When queues are written: at the end of the batch that filled them, or by the flusher.
+//! When queues are written: an answer at the end of its batch, everything else at the end of the turn.
 //!
-//! A connection that gets its first packet becomes *dirty*. While a thread handles a read batch (or any other
-//! [`Batch`]) it collects the dirty connections and writes them all at the end, so that eight emits to a client
-//! cost one system call. Emits from anywhere else go to the server's flusher tasks, which one wake-up a burst sets
-//! going.
+//! A connection whose queue gets its first packet becomes *dirty*. While a thread handles a read batch (or any other
+//! [`Batch`]) it collects the dirty connections. If that is only the one whose packets are handled, it is written when
+//! the batch ends: eight echoes cost one system call. All others wait in the thread's [`Late`] list until the tasks that
+//! are ready now have had their turn: if sixty members of a room emit in one turn, each member is sent sixty packets
+//! with one system call instead of sixty. The runtime polls for new events before the list is written, so that a lone
+//! broadcast waits for a microsecond, and one among many for the tasks that tokio runs between two polls (61).
 
 use std::cell::RefCell;
 use std::future::poll_fn;
-use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, Weak};
+use std::sync::{Arc, Mutex};
 use std::task::{Poll, Waker};
+
+use tokio::runtime::Handle;
 
 use super::Connection;
 use crate::sync::Lock;
 
 thread_local! {
-    static BATCH: RefCell<Collected> = const { RefCell::new(Collected { depth: 0, dirty: Vec::new() }) };
+    static BATCH: RefCell<Collected> =
+        const { RefCell::new(Collected { depth: 0, serial: 0, own: std::ptr::null(), answers: false, dirty: Vec::new() }) };
+    static LATE: Late = Late::default();
 }
 
 #[derive(Debug)]
 struct Collected {
     depth: usize,
+    /// Counts the outermost batches, but for 0.
+    serial: u16,
+    /// The connection whose packets are handled, only to be compared.
+    own: *const Connection,
+    /// That connection is dirty.
+    answers: bool,
+    /// All others that are.
     dirty: Vec<Arc<Connection>>,
 }
 
-/// While it lives, connections that this thread makes dirty are collected; they are written when the outermost
-/// batch ends.
-#[derive(Debug)]
-pub(crate) struct Batch(());
-
-impl Batch {
-    pub(crate) fn begin() -> Self {
-        BATCH.with_borrow_mut(|batch| batch.depth += 1);
-        Self(())
+impl Collected {
+    /// Begins a batch; `true` for an outermost one.
+    fn enter(&mut self) -> bool {
+        self.depth += 1;
+        if self.depth == 1 {
+            self.serial = self.serial.checked_add(1).unwrap_or(1);
+        }
+        self.depth == 1
     }
 }
 
-impl Drop for Batch {
-    fn drop(&mut self) {
-        let mut dirty = BATCH.with_borrow_mut(|batch| {
-            batch.depth -= 1;
-            if batch.depth == 0 { std::mem::take(&mut batch.dirty) } else { Vec::new() }
+/// Which batch is under way on this thread, or 0. Two batches may have the same number, on different threads or far
+/// from each other.
+pub(crate) fn serial() -> u16 {
+    BATCH.with_borrow(|batch| if batch.depth == 0 { 0 } else { batch.serial })
+}
+
+/// While it lives, connections that this thread makes dirty are collected; what happens to them is decided when the
+/// outermost batch ends.
+#[derive(Debug)]
+pub(crate) struct Batch<'a> {
+    own: Option<&'a Arc<Connection>>,
+}
+
+impl Batch<'static> {
+    pub(crate) fn begin() -> Self {
+        BATCH.with_borrow_mut(|batch| batch.enter());
+        Self { own: None }
+    }
+}
+
+impl<'a> Batch<'a> {
+    /// A batch in which packets of `connection` are handled.
+    pub(crate) fn of(connection: &'a Arc<Connection>) -> Self {
+        let outermost = BATCH.with_borrow_mut(|batch| {
+            let outermost = batch.enter();
+            if outermost {
+                batch.own = Arc::as_ptr(connection);
+            }
+            outermost
         });
+        Self { own: outermost.then_some(connection) }
+    }
+}
+
+impl Drop for Batch<'_> {
+    fn drop(&mut self) {
+        let (answers, mut dirty) = BATCH.with_borrow_mut(|batch| {
+            batch.depth -= 1;
+            if batch.depth > 0 {
+                return (false, Vec::new());
+            }
+            batch.own = std::ptr::null();
+            (std::mem::take(&mut batch.answers), std::mem::take(&mut batch.dirty))
+        });
+        let own = self.own.filter(|_| answers);
         if dirty.is_empty() {
+            if let Some(own) = own {
+                own.flush();
+            }
             return;
         }
-        if dirty.len() > INLINE_MAX {
-            let flusher = Arc::clone(&dirty[0].server().flusher);
-            flusher.share(&mut dirty);
-        }
-        for connection in dirty.drain(..) {
-            connection.flush();
-        }
-        // The list's memory serves the next batch, unless a huge broadcast has blown it up.
+        // The answers go along: whoever emits to a room is often in it, and gets what the others emit as well.
+        write_late(&mut dirty, own);
         if dirty.capacity() <= KEEP_CAPACITY {
             BATCH.with_borrow_mut(|batch| {
                 if batch.dirty.capacity() == 0 {
@@ -63,146 +110,167 @@ impl Drop for Batch {
     }
 }
 
-/// Has `connection` written soon: by the batch under way on this thread, or by the flusher.
+/// Has `connection` written soon: with the batch under way on this thread, or at the end of the turn.
 pub(crate) fn schedule(connection: &Arc<Connection>) {
     let collected = BATCH.with_borrow_mut(|batch| {
-        if batch.depth > 0 {
+        if batch.depth == 0 {
+            return false;
+        }
+        if batch.own == Arc::as_ptr(connection) {
+            batch.answers = true;
+        } else {
             batch.dirty.push(Arc::clone(connection));
         }
-        batch.depth > 0
+        true
     });
     if !collected {
-        connection.server().flusher.submit(Arc::clone(connection));
+        write_late(&mut Vec::new(), Some(connection));
     }
 }
 
-/// The tasks that write what no batch writes: one per worker thread of the runtime.
+/// Hands connections to the list of this thread and leaves `dirty` empty. Without a runtime that could write them later
+/// they are written here.
+fn write_late(dirty: &mut Vec<Arc<Connection>>, one_more: Option<&Arc<Connection>>) {
+    let added = LATE.try_with(|late| late.add(dirty, one_more));
+    // The thread is ending, or there is no runtime.
+    if !added.unwrap_or(false) {
+        dirty.iter().chain(one_more).for_each(|connection| connection.flush());
+        dirty.clear();
+    }
+}
+
+/// What one thread has to write at the end of the turn, and the task that does it. It goes with the thread.
 #[derive(Debug, Default)]
-pub(crate) struct Flusher {
-    shards: Vec<Shard>,
-    next: AtomicUsize,
+struct Late {
+    list: Arc<Mutex<List>>,
 }
 
 #[derive(Debug, Default)]
-struct Shard {
-    state: Mutex<ShardState>,
-}
-
-#[derive(Debug, Default)]
-struct ShardState {
+struct List {
     dirty: Vec<Arc<Connection>>,
+    /// The task, while it has nothing to do.
     waker: Option<Waker>,
+    /// There is a task. Without one the next connection starts it: its runtime may have ended and another begun.
+    served: bool,
+    /// The thread is gone.
     closed: bool,
 }
 
-impl Flusher {
-    pub(crate) fn new(shards: usize) -> Self {
-        Self { shards: (0..shards.max(1)).map(|_| Shard::default()).collect(), next: AtomicUsize::new(0) }
-    }
-
-    /// Starts the tasks on the current runtime. They end with [`close`](Self::close) or with the flusher.
-    pub(crate) fn spawn(self: &Arc<Self>) {
-        for index in 0..self.shards.len() {
-            tokio::spawn(run(Arc::downgrade(self), index));
-        }
-    }
-
-    fn submit(&self, connection: Arc<Connection>) {
-        // The emits of a burst belong together, so that one wake-up serves them all; what turns out large is shared by
-        // whoever finds it.
-        self.shards[0].add([connection]);
-    }
-
-    /// Hands parts of a large list to the other shards, so that all worker threads write.
-    fn share(&self, dirty: &mut Vec<Arc<Connection>>) {
-        let parts = self.shards.len();
-        if parts == 1 {
-            return;
-        }
-        let part = dirty.len().div_ceil(parts);
-        for _ in 1..parts {
-            let at = dirty.len().saturating_sub(part);
-            // Not to the first, which is where a burst that nobody has shared yet waits.
-            let index = 1 + self.next.fetch_add(1, Ordering::Relaxed) % (parts - 1);
-            self.shards[index].add(dirty.drain(at..));
-        }
-    }
-
-    pub(crate) fn close(&self) {
-        for shard in &self.shards {
-            let mut state = shard.state.locked();
-            state.closed = true;
-            if let Some(waker) = state.waker.take() {
-                waker.wake();
+impl Late {
+    /// Takes over what is in `dirty`, and `one_more`; `false` if nobody would write them.
+    fn add(&self, dirty: &mut Vec<Arc<Connection>>, one_more: Option<&Arc<Connection>>) -> bool {
+        let mut list = self.list.locked();
+        if !list.served {
+            let Some(any) = dirty.first().or(one_more) else { return true };
+            let Some(runtime) = Handle::try_current().ok().or_else(|| any.server().runtime.get().cloned())
+            else {
+                return false;
+            };
+            list.served = true;
+            // Spawned without the lock: on a runtime that has ended the task is dropped here.
+            drop(list);
+            runtime.spawn(run(Served(Arc::clone(&self.list)), runtime.metrics().num_workers()));
+            list = self.list.locked();
+            if !list.served {
+                return false;
             }
         }
+        if list.dirty.is_empty() {
+            std::mem::swap(&mut list.dirty, dirty);
+        } else {
+            list.dirty.append(dirty);
+        }
+        list.dirty.extend(one_more.cloned());
+        let waker = list.waker.take();
+        drop(list);
+        if let Some(waker) = waker {
+            waker.wake();
+        }
+        true
     }
 }
 
-impl Shard {
-    fn add(&self, connections: impl IntoIterator<Item = Arc<Connection>>) {
-        let waker = {
-            let mut state = self.state.locked();
-            let idle = state.dirty.is_empty();
-            state.dirty.extend(connections);
-            if idle { state.waker.take() } else { None }
-        };
+impl Drop for Late {
+    fn drop(&mut self) {
+        let mut list = self.list.locked();
+        list.closed = true;
+        let waker = list.waker.take();
+        drop(list);
         if let Some(waker) = waker {
             waker.wake();
         }
     }
 }
 
-async fn run(flusher: Weak<Flusher>, index: usize) {
+/// The task's handle of the list. If the task goes before the thread, with its runtime, nothing stays behind.
+struct Served(Arc<Mutex<List>>);
+
+impl Drop for Served {
+    fn drop(&mut self) {
+        let rest = {
+            let mut list = self.0.locked();
+            list.served = false;
+            list.waker = None;
+            std::mem::take(&mut list.dirty)
+        };
+        rest.iter().for_each(|connection| connection.flush());
+    }
+}
+
+async fn run(list: Served, workers: usize) {
     let mut batch = Vec::new();
     loop {
-        // Only a weak handle is held while waiting: a dropped server takes its flusher along.
         let more = poll_fn(|cx| {
-            let Some(flusher) = flusher.upgrade() else { return Poll::Ready(false) };
-            let mut state = flusher.shards[index].state.locked();
-            if !state.dirty.is_empty() {
-                std::mem::swap(&mut batch, &mut state.dirty);
+            let mut list = list.0.locked();
+            if !list.dirty.is_empty() {
                 return Poll::Ready(true);
             }
-            if state.closed {
+            if list.closed {
                 return Poll::Ready(false);
             }
-            state.waker = Some(cx.waker().clone());
+            match &mut list.waker {
+                Some(waker) => waker.clone_from(cx.waker()),
+                none => *none = Some(cx.waker().clone()),
+            }
             Poll::Pending
         })
         .await;
         if !more {
             return;
         }
-        if index == 0
-            && batch.len() > INLINE_MAX
-            && let Some(flusher) = flusher.upgrade()
-        {
-            flusher.share(&mut batch);
-        }
-        while !batch.is_empty() {
-            for connection in batch.drain(batch.len().saturating_sub(FLUSH_CHUNK)..) {
-                connection.flush();
-            }
-            if !batch.is_empty() {
-                tokio::task::yield_now().await;
-            }
-        }
+        // Comes back when the runtime has polled for events, after the tasks that were ready.
+        tokio::task::yield_now().await;
+        std::mem::swap(&mut batch, &mut list.0.locked().dirty);
+        share(&mut batch, workers);
+        write(&mut batch).await;
         if batch.capacity() > KEEP_CAPACITY {
             batch = Vec::new();
         }
     }
 }
 
-impl Drop for Flusher {
-    fn drop(&mut self) {
-        self.close();
+/// Leaves parts of a large batch to worker threads that have nothing to do; if there are none, this one comes to it.
+fn share(batch: &mut Vec<Arc<Connection>>, workers: usize) {
+    let parts = workers.min(batch.len() / SHARED_MIN);
+    for left in (2..=parts).rev() {
+        let mut part = batch.split_off(batch.len() - batch.len() / left);
+        tokio::spawn(async move { write(&mut part).await });
     }
 }
 
-/// From this many dirty connections on the other worker threads help: below it a wake-up costs more than the
-/// writes it saves (a write takes about 4 us, waking another thread up to 50 us).
-const INLINE_MAX: usize = 64;
+async fn write(batch: &mut Vec<Arc<Connection>>) {
+    while !batch.is_empty() {
+        for connection in batch.drain(batch.len().saturating_sub(FLUSH_CHUNK)..) {
+            connection.flush();
+        }
+        if !batch.is_empty() {
+            tokio::task::yield_now().await;
+        }
+    }
+}
+
+/// So many dirty connections are worth waking another thread: a write takes about 4 us, waking up to 50 us.
+const SHARED_MIN: usize = 64;
 /// Connections written before other tasks get a turn: about 1 ms.
 const FLUSH_CHUNK: usize = 256;
 /// Entries (8 bytes each) a list may keep between bursts.

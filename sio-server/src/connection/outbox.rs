@@ -12,6 +12,7 @@ use std::task::Waker;
 use sio_protocol::engineio::{PacketKind, Revision};
 use smallvec::SmallVec;
 
+use super::flush;
 use crate::encoded::Encoded;
 use crate::transport::stream::Tcp;
 
@@ -93,6 +94,8 @@ pub(crate) struct Outbox {
     pub(crate) dirty: bool,
     /// The kernel's buffer is full: the connection's own task goes on when it drains.
     pub(crate) blocked: bool,
+    /// The batch in which the last packet was queued.
+    last: u16,
     /// The WebSocket's task, or the held poll.
     pub(crate) waker: Option<Waker>,
     /// The stream of a WebSocket over plain TCP, for whoever emits to write to directly. It is the task's: with the
@@ -113,6 +116,7 @@ impl Outbox {
             overflowed: false,
             dirty: false,
             blocked: false,
+            last: 0,
             waker: None,
             tcp: None,
         }
@@ -236,7 +240,24 @@ impl Outbox {
         }
     }
 
+    /// Whether a volatile packet of `len` bytes is sent now: nothing waits but, on a WebSocket, what other batches have
+    /// left for the end of this turn. What the same batch has queued counts as in Node, where the transport is busy
+    /// until the callback returns. Node: `transport.writable`.
+    pub(crate) fn is_writable(&self, len: usize, limit: usize) -> bool {
+        match self.channel {
+            Channel::WebSocket if self.blocked => false,
+            Channel::WebSocket => {
+                let at_once = self.bytes + len <= limit.min(WRITABLE_MAX);
+                let only_late = at_once && self.dirty && self.last != flush::serial();
+                self.is_empty() || only_late
+            }
+            Channel::Polling => self.is_empty() && self.waker.is_some(),
+            Channel::Closing | Channel::Closed => false,
+        }
+    }
+
     fn touch(&mut self) -> Pushed {
+        self.last = flush::serial();
         if std::mem::replace(&mut self.dirty, true) || self.blocked { Pushed::Queued } else { Pushed::Dirty }
     }
 
@@ -434,6 +455,9 @@ mod spare {
 const ENGINE_FRAME_LEN: usize = 3;
 /// Bytes of an entry and of the packet behind it, about.
 const ENTRY_OVERHEAD: usize = 128;
+/// So much may wait for the end of the turn for a volatile packet to join it: what the kernel takes in one go from a
+/// client that reads.
+const WRITABLE_MAX: usize = 64 * 1024;
 /// Slices of one vectored write. Eight frames a call already give most of the gain; 64 is far below the
 /// kernel's 1024 and keeps the array on the stack small.
 const MAX_SLICES: usize = 64;

@@ -339,7 +339,8 @@ impl SocketInner {
     /// Sends a broadcast's packet; `false` when it is not taken. A client that disconnects meanwhile or does not read
     /// is not the broadcaster's concern.
     pub(crate) fn deliver(&self, encoded: &Arc<Encoded>, volatile: bool) -> bool {
-        (!volatile || self.connection.is_writable()) && self.connection.send(encoded).is_ok()
+        (!volatile || self.connection.is_writable(encoded.wire_len(self.connection.revision())))
+            && self.connection.send(encoded).is_ok()
     }
 
     /// Sends a broadcast's packet that asks for an acknowledgement.
@@ -400,7 +401,7 @@ impl SocketInner {
         if self.namespace.has_outgoing_listeners() {
             self.notify_outgoing(&draft.packet(nsp, ack));
         }
-        if flags.volatile && !self.connection.is_writable() {
+        if flags.volatile && !self.connection.is_writable(draft.total_len()) {
             return Ok(());
         }
         if flags.uncompressed {
