@@ -12,6 +12,7 @@ use sio_protocol::parser::Parser;
 
 use crate::adapter::{AdapterFactory, ConnectionStateRecovery, LocalAdapter};
 use crate::config::{Config, millis};
+use crate::connection::running::MAX_RUNNING;
 use crate::http::{Cookie, Cors};
 use crate::server::Server;
 use crate::websocket::PerMessageDeflate;
@@ -155,6 +156,24 @@ impl ServerBuilder {
     #[must_use]
     pub fn max_pending_acks(mut self, count: usize) -> Self {
         self.config.max_pending_acks = count;
+        self
+    }
+
+    /// How many handlers of one connection may run at a time, counting those that were not done at once. Default 1,000,
+    /// at least 1; Node has no such limit. While as many run, what the client sends waits, in order, for one of them to
+    /// end; only its acknowledgements and heartbeats do not, so that a handler may wait for an acknowledgement. When as
+    /// many bytes wait as [`max_http_buffer_size`](Self::max_http_buffer_size) allows for one message, the connection is
+    /// not read any further: the client is slowed down, and when no handler ends for longer than a heartbeat may take, it
+    /// is disconnected for its [`PingTimeout`](crate::DisconnectReason::PingTimeout). What waits when a connection ends
+    /// is dropped.
+    ///
+    /// Worst case per connection: this many times a handler's future (about half a kilobyte and what it holds, above all
+    /// its arguments, of up to `max_http_buffer_size` each) and, waiting, `max_http_buffer_size` and one read or message
+    /// more. An event with several handlers may exceed it by those. Handlers of
+    /// [`on_server_event`](crate::Namespace::on_server_event) are not counted: other nodes are trusted.
+    #[must_use]
+    pub fn max_running_handlers(mut self, count: usize) -> Self {
+        self.config.max_running_handlers = u32::try_from(count).unwrap_or(MAX_RUNNING).clamp(1, MAX_RUNNING);
         self
     }
 

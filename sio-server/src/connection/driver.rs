@@ -104,10 +104,8 @@ impl Future for TcpDriver {
             let mut input = std::mem::take(input);
             this.state = State::Open;
             connection.with_outbox(|outbox| outbox.waker = Some(cx.waker().clone()));
-            if !input.is_empty() && !handle_input(connection, &mut this.reader, &mut input) {
-                // Nobody else reads a connection that has not started, except a last POST in flight.
+            if !input.is_empty() && handle_input(connection, &mut this.reader, &mut input, cx).is_pending() {
                 this.state = State::Starting(input);
-                cx.waker().wake_by_ref();
                 return Poll::Pending;
             }
             connection.flush();
@@ -147,7 +145,6 @@ impl Future for TcpDriver {
                 }
                 Phase::Finished => return Poll::Ready(()),
             }
-            // While a POST that began before the upgrade is handled, what came after it has to wait.
             if !may_read(connection) {
                 return Poll::Pending;
             }
@@ -170,9 +167,8 @@ impl Future for TcpDriver {
                 };
                 if over {
                     drop_input(connection, &mut this.reader, &mut buf[..n]);
-                } else if !handle_input(connection, &mut this.reader, &mut buf[..n]) {
+                } else if handle_input(connection, &mut this.reader, &mut buf[..n], cx).is_pending() {
                     this.state = State::Starting(buf[..n].to_vec());
-                    cx.waker().wake_by_ref();
                     return ControlFlow::Break(Poll::Pending);
                 }
                 ControlFlow::Continue(())
@@ -243,9 +239,10 @@ impl Future for StreamDriver {
             let mut input = std::mem::take(input);
             this.state = State::Open;
             this.connection.with_outbox(|outbox| outbox.waker = Some(cx.waker().clone()));
-            if !input.is_empty() && !handle_input(&this.connection, &mut this.reader, &mut input) {
+            if !input.is_empty()
+                && handle_input(&this.connection, &mut this.reader, &mut input, cx).is_pending()
+            {
                 this.state = State::Starting(input);
-                cx.waker().wake_by_ref();
                 return Poll::Pending;
             }
         }
@@ -292,9 +289,8 @@ impl Future for StreamDriver {
                 }
                 if over {
                     drop_input(connection, &mut this.reader, into.filled_mut());
-                } else if !handle_input(connection, &mut this.reader, into.filled_mut()) {
+                } else if handle_input(connection, &mut this.reader, into.filled_mut(), cx).is_pending() {
                     this.state = State::Starting(into.filled().to_vec());
-                    cx.waker().wake_by_ref();
                     return ControlFlow::Break(Poll::Pending);
                 }
                 ControlFlow::Continue(())
@@ -306,10 +302,15 @@ impl Future for StreamDriver {
     }
 }
 
-/// Handles the bytes of one read; `false` when another batch of the connection is being handled elsewhere and the
-/// bytes have to be offered again.
-fn handle_input(connection: &Arc<Connection>, reader: &mut Reader, input: &mut [u8]) -> bool {
-    let Some(mut dispatch) = Dispatch::begin(connection) else { return false };
+/// Handles the bytes of one read; pending while another batch of the connection is being handled elsewhere, after which
+/// the bytes have to be offered again.
+fn handle_input(
+    connection: &Arc<Connection>,
+    reader: &mut Reader,
+    input: &mut [u8],
+    cx: &mut Context<'_>,
+) -> Poll<()> {
+    let mut dispatch = ready!(Dispatch::poll_begin(connection, cx));
     let limits = read_limits(connection);
     let mut pong = PongReply::default();
     let mut over = false;
@@ -339,7 +340,7 @@ fn handle_input(connection: &Arc<Connection>, reader: &mut Reader, input: &mut [
     } else if let Some(frame) = pong.frame() {
         connection.send_frame(frame);
     }
-    true
+    Poll::Ready(())
 }
 
 /// A client that breaks RFC 6455 is told why and disconnected.
@@ -358,9 +359,10 @@ fn drop_input(connection: &Connection, reader: &mut Reader, input: &mut [u8]) {
     let _ = reader.feed(&read_limits(connection), input, &mut |_| ControlFlow::Continue(()));
 }
 
-/// Whether a POST from before the upgrade is still being handled.
+/// Whether no POST from before the upgrade is still being handled, and not too much waits for handlers. The end of either
+/// wakes this task.
 fn may_read(connection: &Connection) -> bool {
-    !connection.is_posting()
+    !connection.is_backlogged() && !connection.is_posting()
 }
 
 /// Lends the thread's read buffer to `f`.

@@ -236,21 +236,21 @@ where
 
 /// Handles the packets of a body in order.
 async fn receive(connection: &Arc<Connection>, kind: BodyKind, body: &[u8]) {
+    let mut packets = Decoder::new(connection.revision(), kind, body);
     loop {
-        if let Some(mut dispatch) = Dispatch::begin(connection) {
-            for packet in Decoder::new(connection.revision(), kind, body) {
-                let next = match packet {
-                    Ok(packet) => dispatch.packet(Transport::Polling, packet),
-                    Err(error) => dispatch.malformed(Transport::Polling, &error),
-                };
-                if next != Next::Continue {
-                    return;
-                }
+        // The answer waits, and with it the client's next POST.
+        poll_fn(|cx| connection.poll_room(cx)).await;
+        let mut dispatch = poll_fn(|cx| Dispatch::poll_begin(connection, cx)).await;
+        while !connection.is_backlogged() {
+            let next = match packets.next() {
+                Some(Ok(packet)) => dispatch.packet(Transport::Polling, packet),
+                Some(Err(error)) => dispatch.malformed(Transport::Polling, &error),
+                None => return,
+            };
+            if next != Next::Continue {
+                return;
             }
-            return;
         }
-        // A WebSocket of the same session is handling a batch on another thread, which does not wait for us.
-        tokio::task::yield_now().await;
     }
 }
 
@@ -292,7 +292,13 @@ struct Posting<'a> {
 
 impl Drop for Posting<'_> {
     fn drop(&mut self) {
-        self.connection.with_polling(|polling| polling.posting = false);
+        let candidate = self.connection.with_polling(|polling| {
+            polling.posting = false;
+            polling.candidate.as_ref().map(|(_, candidate)| candidate.clone())
+        });
+        if let Some(candidate) = candidate {
+            candidate.wake();
+        }
         if !self.done {
             self.connection.end(DisconnectReason::TransportError, End::Abrupt(None));
         }
