@@ -144,7 +144,9 @@ impl ServerBuilder {
     }
 
     /// How many namespaces one connection may join. Default 64; Node has no such limit. One more closes the
-    /// connection.
+    /// connection. Worst case: this many sockets per connection, about 200 bytes each with their places in the namespace,
+    /// with what their middlewares keep, the `auth` of each (up to `max_http_buffer_size`), and the rooms that your
+    /// handlers put them into.
     #[must_use]
     pub fn max_namespaces(mut self, count: usize) -> Self {
         self.config.max_namespaces = count;
@@ -152,7 +154,8 @@ impl ServerBuilder {
     }
 
     /// How many acknowledgements may be awaited from one client in one namespace. Default 10,000; Node has no such
-    /// limit. One more fails with [`AckError::TooManyPending`](crate::AckError::TooManyPending).
+    /// limit. One more fails with [`AckError::TooManyPending`](crate::AckError::TooManyPending). Worst case: about 100 bytes for
+    /// each, so 1 MB per socket with the default, without the future that waits.
     #[must_use]
     pub fn max_pending_acks(mut self, count: usize) -> Self {
         self.config.max_pending_acks = count;
@@ -254,7 +257,9 @@ impl ServerBuilder {
         self
     }
 
-    /// What one packet of a client may hold: attachments, namespace length, depth of JSON.
+    /// What one packet of a client may hold: attachments and their bytes, length of a namespace, depth of JSON; for the
+    /// defaults see [`Limits`]. Worst case per connection: one packet that waits for its attachments, that is their
+    /// bytes and one message of [`max_http_buffer_size`](Self::max_http_buffer_size).
     #[must_use]
     pub fn limits(mut self, limits: Limits) -> Self {
         self.config.limits = Arc::new(limits);
