@@ -244,6 +244,23 @@ impl Connection {
         f(self.core.locked().polling.get_or_insert_default())
     }
 
+    /// Gives back what only a session that polls needs, once it no longer does and its last requests are answered.
+    pub(crate) fn release_polling(&self) {
+        let mut core = self.core.locked();
+        if core.session.transport() != Transport::Polling
+            && core.polling.as_ref().is_some_and(|polling| {
+                !polling.held && !polling.posting && polling.post.is_none() && polling.candidate.is_none()
+            })
+        {
+            core.polling = None;
+        }
+    }
+
+    #[cfg(test)]
+    pub(crate) fn keeps_polling(&self) -> bool {
+        self.core.locked().polling.is_some()
+    }
+
     pub(crate) fn with_outbox<R>(&self, f: impl FnOnce(&mut Outbox) -> R) -> R {
         f(&mut self.outbox.locked())
     }

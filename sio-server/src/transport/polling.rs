@@ -98,8 +98,8 @@ async fn get(connection: Arc<Connection>, client: Client) -> Response<Body> {
     let items = poll_fn(|cx| held.poll(cx)).await;
     held.answered = true;
     let waited = held.waited;
-    drop(held);
     let jsonp = connection.with_polling(|polling| polling.jsonp.clone());
+    drop(held);
     let mut encoder = Encoder::new(connection.revision(), connection.base64(), jsonp.as_deref());
     for item in &items {
         push_item(&mut encoder, item);
@@ -155,6 +155,7 @@ impl Held<'_> {
 impl Drop for Held<'_> {
     fn drop(&mut self) {
         self.connection.with_polling(|polling| polling.held = false);
+        self.connection.release_polling();
         if !self.answered && self.connection.transport() == Transport::Polling {
             self.connection.with_outbox(|outbox| {
                 if outbox.channel != Channel::WebSocket {
@@ -296,6 +297,7 @@ impl Drop for Posting<'_> {
             polling.posting = false;
             polling.candidate.as_ref().map(|(_, candidate)| candidate.clone())
         });
+        self.connection.release_polling();
         if let Some(candidate) = candidate {
             candidate.wake();
         }
@@ -310,5 +312,36 @@ impl Drop for Posting<'_> {
                 waker.wake_by_ref();
             }
         });
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::Server;
+    use crate::connection::dispatch::Next;
+
+    #[test]
+    fn an_upgraded_session_keeps_nothing_for_polling_once_its_last_requests_are_over() {
+        let (parts, ()) = http::Request::new(()).into_parts();
+        let request = Request::new(&parts, None);
+        let shared = Server::new().shared;
+        let connection =
+            Connection::open(&shared, Revision::V4, Transport::Polling, false, None, request).unwrap();
+        connection.with_polling(|polling| (polling.held, polling.posting) = (true, true));
+        let held = Held { connection: &connection, answered: false, waited: true };
+        let posting = Posting { connection: &connection, done: true };
+        let timing = connection.timing();
+        let candidate =
+            connection.with_session(|session, now| session.handle_candidate(timing, now)).unwrap();
+        for (text, next) in [("2probe", Next::AnswerProbe), ("5", Next::Upgraded)] {
+            let mut dispatch = Dispatch::begin(&connection).unwrap().of_candidate(candidate);
+            assert_eq!(dispatch.websocket_text(text), next);
+        }
+        connection.release_polling();
+        drop(posting);
+        assert!(connection.keeps_polling(), "a poll is not answered yet");
+        drop(held);
+        assert!(!connection.keeps_polling());
     }
 }

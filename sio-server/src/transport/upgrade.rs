@@ -144,6 +144,7 @@ async fn probe(connection: Arc<Connection>, mut raw: Raw, mut reader: Reader, in
     connection.with_polling(|polling| polling.candidate.take_if(|(id, _)| *id == candidate));
     match proof {
         Ok(Proof::Upgraded) => {
+            connection.release_polling();
             if reader.deflates() {
                 connection.set_deflate();
             }
