@@ -11,7 +11,7 @@ use std::task::{Context, Poll};
 use bytes::Bytes;
 use sio_protocol::Malformed;
 use sio_protocol::engineio::session::{CandidateId, Reaction, Transport};
-use sio_protocol::engineio::{self, Data};
+use sio_protocol::engineio::{self, Data, Revision};
 use sio_protocol::parser::{Decode, JsonDecoder};
 use sio_protocol::socketio::{Packet, PacketKind};
 
@@ -20,7 +20,7 @@ use super::running::{self, Backlog};
 use super::{Connection, End};
 use crate::config::Config;
 use crate::handler::Table;
-use crate::namespace::connect;
+use crate::namespace::{connect, pathname};
 use crate::reason::DisconnectReason;
 use crate::socket::SocketInner;
 
@@ -302,7 +302,11 @@ impl<'a> Dispatch<'a> {
         if let Some(last) = self.last.take_if(|(socket, _)| socket.namespace().path() == nsp) {
             return Some(last);
         }
-        let socket = self.connection.socket(nsp)?;
+        let socket = match self.connection.revision() {
+            // Node reads every name of such a client as a URL.
+            Revision::V3 => self.connection.socket(&pathname::split(nsp).0)?,
+            _ => self.connection.socket(nsp)?,
+        };
         let table = socket.namespace().table();
         Some((socket, table))
     }
@@ -358,7 +362,6 @@ mod tests {
     use super::*;
     use crate::Server;
     use crate::handshake::Request;
-    use sio_protocol::engineio::Revision;
     use std::pin::pin;
     use std::sync::atomic::{AtomicUsize, Ordering};
     use std::task::{Wake, Waker};
