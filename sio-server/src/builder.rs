@@ -154,8 +154,8 @@ impl ServerBuilder {
     }
 
     /// How many acknowledgements may be awaited from one client in one namespace. Default 10,000; Node has no such
-    /// limit. One more fails with [`AckError::TooManyPending`](crate::AckError::TooManyPending). Worst case: about 100 bytes for
-    /// each, so 1 MB per socket with the default, without the future that waits.
+    /// limit. One more fails with [`AckError::TooManyPending`](crate::AckError::TooManyPending). Worst case: about 200 bytes for
+    /// each, so 2 MB per socket with the default, without the future that waits.
     #[must_use]
     pub fn max_pending_acks(mut self, count: usize) -> Self {
         self.config.max_pending_acks = count;

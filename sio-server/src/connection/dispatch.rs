@@ -196,20 +196,21 @@ impl<'a> Dispatch<'a> {
     }
 
     fn text(&mut self, text: &str) -> Next {
-        // Out of `self` while user code runs, which may need the rest of it.
-        let Some(mut inbound) = self.inbound.take() else { return Next::Stop };
-        let next = match inbound.decoder.decode_text(text) {
-            Ok(Some(packet)) => self.admit(&mut inbound, &packet),
-            Ok(None) => Next::Continue,
-            Err(error) => self.undecodable(&error),
-        };
-        self.inbound = Some(inbound);
-        next
+        self.decode(|decoder| decoder.decode_text(text))
     }
 
     fn binary(&mut self, bytes: Bytes) -> Next {
+        self.decode(|decoder| decoder.decode_binary(bytes))
+    }
+
+    #[inline]
+    fn decode<'p>(
+        &mut self,
+        decode: impl FnOnce(&mut Decoder) -> Result<Option<Packet<'p>>, Malformed>,
+    ) -> Next {
+        // Out of `self` while user code runs, which may need the rest of it.
         let Some(mut inbound) = self.inbound.take() else { return Next::Stop };
-        let next = match inbound.decoder.decode_binary(bytes) {
+        let next = match decode(&mut inbound.decoder) {
             Ok(Some(packet)) => self.admit(&mut inbound, &packet),
             Ok(None) => Next::Continue,
             Err(error) => self.undecodable(&error),
@@ -361,16 +362,12 @@ impl Drop for Turn<'_> {
 mod tests {
     use super::*;
     use crate::Server;
-    use crate::handshake::Request;
     use std::pin::pin;
     use std::sync::atomic::{AtomicUsize, Ordering};
     use std::task::{Wake, Waker};
 
     fn polling() -> Arc<Connection> {
-        let (parts, ()) = http::Request::new(()).into_parts();
-        let request = Request::new(&parts, None);
-        let shared = Server::new().shared;
-        Connection::open(&shared, Revision::V4, Transport::Polling, false, None, request).unwrap()
+        Connection::alone(&Server::new().shared, Transport::Polling)
     }
 
     fn candidate(connection: &Connection) -> CandidateId {

@@ -100,14 +100,8 @@ impl Future for TcpDriver {
         let this = self.get_mut();
         let connection = &this.connection;
         let tcp = &this.tcp;
-        if let State::Starting(input) = &mut this.state {
-            let mut input = std::mem::take(input);
-            this.state = State::Open;
-            connection.with_outbox(|outbox| outbox.waker = Some(cx.waker().clone()));
-            if !input.is_empty() && handle_input(connection, &mut this.reader, &mut input, cx).is_pending() {
-                this.state = State::Starting(input);
-                return Poll::Pending;
-            }
+        if let State::Starting(_) = this.state {
+            ready!(poll_start(connection, &mut this.reader, &mut this.state, cx));
             connection.flush();
         }
         let mut turns = READS_PER_TURN;
@@ -153,7 +147,6 @@ impl Future for TcpDriver {
                 return Poll::Pending;
             }
             turns -= 1;
-            let over = matches!(this.state, State::Closing | State::Shut);
             let done = with_read_buffer(|buf| {
                 let n = match tcp.poll_read(cx, buf) {
                     Poll::Pending => return ControlFlow::Break(Poll::Pending),
@@ -165,13 +158,7 @@ impl Future for TcpDriver {
                     Poll::Ready(Ok(None)) => return ControlFlow::Continue(()),
                     Poll::Ready(Ok(Some(n))) => n,
                 };
-                if over {
-                    drop_input(connection, &mut this.reader, &mut buf[..n]);
-                } else if handle_input(connection, &mut this.reader, &mut buf[..n], cx).is_pending() {
-                    this.state = State::Starting(buf[..n].to_vec());
-                    return ControlFlow::Break(Poll::Pending);
-                }
-                ControlFlow::Continue(())
+                take_input(connection, &mut this.reader, &mut this.state, &mut buf[..n], cx)
             });
             if let ControlFlow::Break(poll) = done {
                 return poll;
@@ -235,17 +222,7 @@ impl Future for StreamDriver {
 
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
         let this = self.get_mut();
-        if let State::Starting(input) = &mut this.state {
-            let mut input = std::mem::take(input);
-            this.state = State::Open;
-            this.connection.with_outbox(|outbox| outbox.waker = Some(cx.waker().clone()));
-            if !input.is_empty()
-                && handle_input(&this.connection, &mut this.reader, &mut input, cx).is_pending()
-            {
-                this.state = State::Starting(input);
-                return Poll::Pending;
-            }
-        }
+        ready!(poll_start(&this.connection, &mut this.reader, &mut this.state, cx));
         let mut turns = READS_PER_TURN;
         loop {
             if let Poll::Ready(Err(_)) = this.poll_drain(cx) {
@@ -274,7 +251,6 @@ impl Future for StreamDriver {
                 return Poll::Pending;
             }
             turns -= 1;
-            let over = matches!(this.state, State::Closing | State::Shut);
             let connection = &this.connection;
             let done = with_read_buffer(|buf| {
                 let mut into = ReadBuf::new(buf);
@@ -287,19 +263,48 @@ impl Future for StreamDriver {
                         return ControlFlow::Break(Poll::Ready(()));
                     }
                 }
-                if over {
-                    drop_input(connection, &mut this.reader, into.filled_mut());
-                } else if handle_input(connection, &mut this.reader, into.filled_mut(), cx).is_pending() {
-                    this.state = State::Starting(into.filled().to_vec());
-                    return ControlFlow::Break(Poll::Pending);
-                }
-                ControlFlow::Continue(())
+                take_input(connection, &mut this.reader, &mut this.state, into.filled_mut(), cx)
             });
             if let ControlFlow::Break(poll) = done {
                 return poll;
             }
         }
     }
+}
+
+/// Handles what was read before the task began, or could not be handled yet, and leaves behind whom to wake.
+fn poll_start(
+    connection: &Arc<Connection>,
+    reader: &mut Reader,
+    state: &mut State,
+    cx: &mut Context<'_>,
+) -> Poll<()> {
+    let State::Starting(input) = state else { return Poll::Ready(()) };
+    let mut input = std::mem::take(input);
+    *state = State::Open;
+    connection.with_outbox(|outbox| outbox.waker = Some(cx.waker().clone()));
+    if !input.is_empty() && handle_input(connection, reader, &mut input, cx).is_pending() {
+        *state = State::Starting(input);
+        return Poll::Pending;
+    }
+    Poll::Ready(())
+}
+
+/// Handles the bytes of one read, or keeps them until they can be.
+fn take_input(
+    connection: &Arc<Connection>,
+    reader: &mut Reader,
+    state: &mut State,
+    input: &mut [u8],
+    cx: &mut Context<'_>,
+) -> ControlFlow<Poll<()>> {
+    if let State::Closing | State::Shut = state {
+        drop_input(connection, reader, input);
+    } else if handle_input(connection, reader, input, cx).is_pending() {
+        *state = State::Starting(input.to_vec());
+        return ControlFlow::Break(Poll::Pending);
+    }
+    ControlFlow::Continue(())
 }
 
 /// Handles the bytes of one read; pending while another batch of the connection is being handled elsewhere, after which

@@ -256,6 +256,14 @@ impl Connection {
         }
     }
 
+    /// A session of protocol 4 that nobody reads.
+    #[cfg(test)]
+    pub(crate) fn alone(server: &Arc<Shared>, transport: Transport) -> Arc<Self> {
+        let (parts, ()) = http::Request::new(()).into_parts();
+        let request = Request::new(&parts, None);
+        Self::open(server, Revision::V4, transport, false, None, request).unwrap()
+    }
+
     #[cfg(test)]
     pub(crate) fn keeps_polling(&self) -> bool {
         self.core.locked().polling.is_some()

@@ -137,10 +137,8 @@ mod tests {
     use super::*;
     use crate::connection::End;
     use crate::connection::dispatch::{Dispatch, Next};
-    use crate::handshake::Request;
     use crate::reason::DisconnectReason;
     use crate::{Args, Server, Socket};
-    use sio_protocol::engineio::Revision;
     use sio_protocol::engineio::session::Transport;
     use std::future::poll_fn;
     use tokio::sync::Semaphore;
@@ -165,10 +163,7 @@ mod tests {
     }
 
     fn joined(io: &Server) -> Arc<Connection> {
-        let (parts, ()) = http::Request::new(()).into_parts();
-        let request = Request::new(&parts, None);
-        let connection =
-            Connection::open(&io.shared, Revision::V4, Transport::WebSocket, false, None, request).unwrap();
+        let connection = Connection::alone(&io.shared, Transport::WebSocket);
         say(&connection, &["40"]);
         connection
     }

@@ -184,14 +184,11 @@ mod tests {
     use super::*;
     use crate::adapter::recovery::Session;
     use crate::connection::outbox::Item;
-    use crate::handshake::Request;
     use crate::{ConnectionStateRecovery, Server};
     use sio_protocol::engineio::session::Transport;
 
     fn polling(server: &Server) -> Arc<Connection> {
-        let (parts, ()) = http::Request::new(()).into_parts();
-        let request = Request::new(&parts, None);
-        Connection::open(&server.shared, Revision::V4, Transport::Polling, false, None, request).unwrap()
+        Connection::alone(&server.shared, Transport::Polling)
     }
 
     /// Number and offset of every event that waits for a client.

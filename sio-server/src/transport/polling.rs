@@ -323,11 +323,7 @@ mod tests {
 
     #[test]
     fn an_upgraded_session_keeps_nothing_for_polling_once_its_last_requests_are_over() {
-        let (parts, ()) = http::Request::new(()).into_parts();
-        let request = Request::new(&parts, None);
-        let shared = Server::new().shared;
-        let connection =
-            Connection::open(&shared, Revision::V4, Transport::Polling, false, None, request).unwrap();
+        let connection = Connection::alone(&Server::new().shared, Transport::Polling);
         connection.with_polling(|polling| (polling.held, polling.posting) = (true, true));
         let held = Held { connection: &connection, answered: false, waited: true };
         let posting = Posting { connection: &connection, done: true };
