@@ -68,9 +68,9 @@ struct Core {
     /// In the order they were joined.
     sockets: SmallVec<[Arc<SocketInner>; 1]>,
     /// Sockets whose middlewares have not finished.
-    connecting: Vec<Arc<SocketInner>>,
-    /// Set until a namespace is joined.
-    connect_deadline: Option<u64>,
+    connecting: Box<[Arc<SocketInner>]>,
+    /// [`NEVER`] once a namespace is joined.
+    connect_deadline: u64,
     /// The time of this connection's current entry in the timer heap.
     timer_at: u64,
     ended: Option<DisconnectReason>,
@@ -131,7 +131,7 @@ impl Connection {
             _ => (Channel::WebSocket, None),
         };
         let connect_deadline = now.saturating_add(millis(config.connect_timeout));
-        let timer_at = session.deadline().unwrap_or(u64::MAX).min(connect_deadline);
+        let timer_at = session.deadline().unwrap_or(NEVER).min(connect_deadline);
         let connection = Arc::new(Self {
             server: Arc::clone(server),
             id: SessionId::generate(),
@@ -141,8 +141,8 @@ impl Connection {
             core: Mutex::new(Core {
                 session,
                 sockets: SmallVec::new(),
-                connecting: Vec::new(),
-                connect_deadline: Some(connect_deadline),
+                connecting: Box::default(),
+                connect_deadline,
                 timer_at,
                 ended: None,
                 polling,
@@ -375,23 +375,24 @@ impl Connection {
         {
             return false;
         }
-        core.connecting.push(Arc::clone(socket));
+        let mut connecting = std::mem::take(&mut core.connecting).into_vec();
+        connecting.push(Arc::clone(socket));
+        core.connecting = connecting.into_boxed_slice();
         true
     }
 
     /// Ends what [`begin_connect`](Self::begin_connect) began; `false` when the connection has ended meanwhile.
     pub(crate) fn finish_connect(&self, socket: &Arc<SocketInner>, accepted: bool) -> bool {
         let mut core = self.core.locked();
-        core.connecting.retain(|s| !Arc::ptr_eq(s, socket));
-        if core.connecting.is_empty() {
-            core.connecting = Vec::new();
-        }
+        let mut connecting = std::mem::take(&mut core.connecting).into_vec();
+        connecting.retain(|s| !Arc::ptr_eq(s, socket));
+        core.connecting = connecting.into_boxed_slice();
         if core.ended.is_some() {
             return false;
         }
         if accepted {
             core.sockets.push(Arc::clone(socket));
-            core.connect_deadline = None;
+            core.connect_deadline = NEVER;
         }
         true
     }
@@ -561,17 +562,17 @@ impl Connection {
             while let Some(due) = core.session.handle_timeout(self.timing(), now) {
                 dues.push(due);
             }
-            if core.connect_deadline.is_some_and(|deadline| deadline <= now) {
+            if core.connect_deadline <= now {
                 if core.connecting.is_empty() {
                     late = true;
                 } else {
                     // Node ends it here too; a slow middleware should not cost the connection, so it gets a little
                     // more time, again and again.
-                    core.connect_deadline = Some(now.saturating_add(CONNECT_EXTENSION));
+                    core.connect_deadline = now.saturating_add(CONNECT_EXTENSION);
                 }
             }
             core.timer_at = core.deadline();
-            if !late && core.timer_at != u64::MAX {
+            if !late && core.timer_at != NEVER {
                 self.server.timers.add(core.timer_at, self.id.prefix());
             }
         }
@@ -714,7 +715,7 @@ impl Core {
     }
 
     fn deadline(&self) -> u64 {
-        self.session.deadline().unwrap_or(u64::MAX).min(self.connect_deadline.unwrap_or(u64::MAX))
+        self.session.deadline().unwrap_or(NEVER).min(self.connect_deadline)
     }
 }
 
@@ -727,6 +728,8 @@ impl fmt::Debug for Connection {
     }
 }
 
+/// The time of what is not due at any time.
+const NEVER: u64 = u64::MAX;
 /// Milliseconds by which the time to join a namespace is extended while a middleware is asked.
 const CONNECT_EXTENSION: u64 = 1000;
 /// How long a closed polling session waits for the poll that tells the client. Node: 30 s.
@@ -734,3 +737,14 @@ const POLLING_LINGER: Duration = Duration::from_secs(30);
 /// How long a closed WebSocket waits for the client's side to close before the stream is dropped. Dropping it at
 /// once could lose the close frame, since unread input makes the kernel reset the connection.
 const CLOSE_LINGER: Duration = Duration::from_secs(5);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_connection_takes_little() {
+        // Each client has one, and this is most of what an idle one takes beside its task and its socket.
+        assert!(size_of::<Connection>() <= 328, "{} bytes", size_of::<Connection>());
+    }
+}
