@@ -32,6 +32,8 @@ struct Untold {
     queue: VecDeque<(SocketId, Changes)>,
     /// Some thread tells.
     is_telling: bool,
+    /// Threads that wait for room.
+    waiting: usize,
 }
 
 impl RoomListeners {
@@ -69,7 +71,9 @@ impl RoomListeners {
                 let mut untold = self.untold.locked();
                 // Whoever makes changes faster than they can be told waits, like everybody did who told them himself.
                 while untold.is_telling && untold.queue.len() >= MAX_UNTOLD && !IS_TELLING.get() {
+                    untold.waiting += 1;
                     untold = self.room.wait(untold).unwrap_or_else(PoisonError::into_inner);
+                    untold.waiting -= 1;
                 }
                 if untold.is_telling {
                     return;
@@ -84,8 +88,15 @@ impl RoomListeners {
             let was_telling = IS_TELLING.replace(true);
             self.tell_one(user, adapter(), &socket, changes);
             IS_TELLING.set(was_telling);
-            self.untold.locked().is_telling = false;
-            self.room.notify_all();
+            let is_awaited = {
+                let mut untold = self.untold.locked();
+                untold.is_telling = false;
+                untold.waiting > 0
+            };
+            // A system call, which is nearly never needed.
+            if is_awaited {
+                self.room.notify_all();
+            }
         }
     }
 
@@ -116,6 +127,7 @@ const MAX_UNTOLD: usize = 1000;
 mod tests {
     use super::*;
     use crate::Server;
+    use crate::adapter::rooms::Change;
     use crate::connection::Connection;
     use crate::namespace::NamespaceInner;
     use crate::socket::SocketInner;
@@ -195,5 +207,41 @@ mod tests {
             RoomEvent::Joined { room: b, socket: id },
         ];
         assert_eq!(told.lock().unwrap()[..], expected);
+    }
+
+    #[test]
+    fn whoever_makes_changes_faster_than_they_are_told_waits() {
+        const COUNT: usize = 3 * MAX_UNTOLD;
+        let io = Server::new();
+        let adapter = Arc::clone(io.sockets().0.adapter());
+        let listeners = Arc::new(RoomListeners::default());
+        let (seen, its) = (Arc::new(Mutex::new(Vec::new())), Arc::clone(&listeners));
+        let log = Arc::clone(&seen);
+        let waiting = move || its.untold.locked().queue.len();
+        listeners.set_callback(Arc::new(move |event| {
+            if log.lock().unwrap().is_empty() {
+                while waiting() < MAX_UNTOLD {
+                    std::thread::yield_now();
+                }
+                // Time for more than the bound, were there none.
+                (0..1000).for_each(|_| std::thread::yield_now());
+            }
+            let RoomEvent::Created { room } = event else { return };
+            log.lock().unwrap().push((room.parse::<usize>().unwrap(), waiting()));
+        }));
+        let change = |n: usize| {
+            listeners.note(&SocketId::from("id"), Changes::of(Change::Created(n.to_string().into())));
+            listeners.tell(&listeners, || &*adapter);
+        };
+        std::thread::scope(|scope| {
+            scope.spawn(|| change(0));
+            while !listeners.untold.locked().is_telling {
+                std::thread::yield_now();
+            }
+            (1..COUNT).for_each(change);
+        });
+        let seen = seen.lock().unwrap();
+        assert!(seen.iter().map(|(n, _)| *n).eq(0..COUNT), "out of order");
+        assert_eq!(seen.iter().map(|(_, waiting)| *waiting).max(), Some(MAX_UNTOLD));
     }
 }

@@ -41,6 +41,11 @@ impl Changes {
         Self { wanted, list: SmallVec::new() }
     }
 
+    #[cfg(test)]
+    pub(crate) fn of(change: Change) -> Self {
+        Self { wanted: true, list: SmallVec::from_iter([change]) }
+    }
+
     pub(crate) fn is_empty(&self) -> bool {
         self.list.is_empty()
     }
