@@ -11,7 +11,8 @@ use tokio::sync::Semaphore;
 /// More than the kernel buffers for one connection, in all.
 const FLOOD: usize = 64 << 20;
 
-#[tokio::test]
+// Threads, so that handlers end while the next batch is handled.
+#[tokio::test(flavor = "multi_thread", worker_threads = 3)]
 async fn everything_arrives_in_order_however_slow_the_handlers_are() {
     const COUNT: u32 = 5_000;
     let io = Server::builder().max_running_handlers(3).max_http_buffer_size(20_000).build();
@@ -45,8 +46,7 @@ async fn a_client_is_not_read_while_its_handlers_do_not_end_and_is_lost_like_one
         .ping_timeout(Duration::from_millis(200))
         .build();
     let (sender, mut started) = log();
-    let (reasons, never) = (disconnects(&io), Arc::new(Semaphore::new(0)));
-    let mut reasons = reasons;
+    let (mut reasons, never) = (disconnects(&io), Arc::new(Semaphore::new(0)));
     io.sockets().on("n", move |_: Socket| {
         let (never, _) = (Arc::clone(&never), sender.send(()));
         async move { drop(never.acquire().await) }
