@@ -431,7 +431,9 @@ impl Namespace {
     }
 
     /// Calls `handler` for every event `event` of any socket. Handlers of one socket start in the order of its
-    /// packets; one that waits does not hold up the next, and runs on if the client disconnects.
+    /// packets; one that waits does not hold up the next, as long as fewer than
+    /// [`max_running_handlers`](crate::ServerBuilder::max_running_handlers) of its connection do, and runs on if the
+    /// client disconnects.
     ///
     /// What it returns is the acknowledgement: `Ok(value)` answers with `value`, `Err(error)` with
     /// `{"error": text}` (and is reported to [`Server::on_error`]), `()` does not answer. Arguments that do not fit
