@@ -12,6 +12,7 @@ use sio_protocol::parser::Parser;
 
 use crate::adapter::{AdapterFactory, ConnectionStateRecovery, LocalAdapter};
 use crate::config::{Config, millis};
+use crate::connection::running::MAX_RUNNING;
 use crate::http::{Cookie, Cors};
 use crate::server::Server;
 use crate::websocket::PerMessageDeflate;
@@ -143,7 +144,9 @@ impl ServerBuilder {
     }
 
     /// How many namespaces one connection may join. Default 64; Node has no such limit. One more closes the
-    /// connection.
+    /// connection. Worst case: this many sockets per connection, about 200 bytes each with their places in the namespace,
+    /// with what their middlewares keep, the `auth` of each (up to `max_http_buffer_size`), and the rooms that your
+    /// handlers put them into.
     #[must_use]
     pub fn max_namespaces(mut self, count: usize) -> Self {
         self.config.max_namespaces = count;
@@ -151,10 +154,29 @@ impl ServerBuilder {
     }
 
     /// How many acknowledgements may be awaited from one client in one namespace. Default 10,000; Node has no such
-    /// limit. One more fails with [`AckError::TooManyPending`](crate::AckError::TooManyPending).
+    /// limit. One more fails with [`AckError::TooManyPending`](crate::AckError::TooManyPending). Worst case: about 200 bytes for
+    /// each, so 2 MB per socket with the default, without the future that waits.
     #[must_use]
     pub fn max_pending_acks(mut self, count: usize) -> Self {
         self.config.max_pending_acks = count;
+        self
+    }
+
+    /// How many handlers of one connection may run at a time, counting those that were not done at once. Default 1,000,
+    /// at least 1; Node has no such limit. While as many run, what the client sends waits, in order, for one of them to
+    /// end; only its acknowledgements and heartbeats do not, so that a handler may wait for an acknowledgement. When as
+    /// many bytes wait as [`max_http_buffer_size`](Self::max_http_buffer_size) allows for one message, the connection is
+    /// not read any further: the client is slowed down, and when no handler ends for longer than a heartbeat may take, it
+    /// is disconnected for its [`PingTimeout`](crate::DisconnectReason::PingTimeout). What waits when a connection ends
+    /// is dropped.
+    ///
+    /// Worst case per connection: this many times a handler's future (about half a kilobyte and what it holds, above all
+    /// its arguments, of up to `max_http_buffer_size` each) and, waiting, `max_http_buffer_size` and one read or message
+    /// more. An event with several handlers may exceed it by those. Handlers of
+    /// [`on_server_event`](crate::Namespace::on_server_event) are not counted: other nodes are trusted.
+    #[must_use]
+    pub fn max_running_handlers(mut self, count: usize) -> Self {
+        self.config.max_running_handlers = u32::try_from(count).unwrap_or(MAX_RUNNING).clamp(1, MAX_RUNNING);
         self
     }
 
@@ -235,7 +257,9 @@ impl ServerBuilder {
         self
     }
 
-    /// What one packet of a client may hold: attachments, namespace length, depth of JSON.
+    /// What one packet of a client may hold: attachments and their bytes, length of a namespace, depth of JSON; for the
+    /// defaults see [`Limits`]. Worst case per connection: one packet that waits for its attachments, that is their
+    /// bytes and one message of [`max_http_buffer_size`](Self::max_http_buffer_size).
     #[must_use]
     pub fn limits(mut self, limits: Limits) -> Self {
         self.config.limits = Arc::new(limits);

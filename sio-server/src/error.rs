@@ -2,7 +2,9 @@
 
 use std::fmt;
 
+use bytes::Bytes;
 use serde::Serialize;
+use serde_json::{Value, json};
 use sio_protocol::socketio::{ArgsError, EncodeError};
 
 /// Why an emit could not be made. [`Socket::emit`](crate::Socket::emit) reports it to `on_error`,
@@ -62,12 +64,19 @@ impl ConnectError {
     }
 
     /// Adds details: any serialisable value, seen by the client as `error.data`. A value that cannot be
-    /// serialised is left out.
+    /// serialised is left out. A refusal has no attachments: bytes in it are seen as what Node makes of a `Buffer`,
+    /// `{"type":"Buffer","data":[1,2]}`.
     #[must_use]
     pub fn with_data<T: Serialize + ?Sized>(mut self, data: &T) -> Self {
-        let mut json = Vec::new();
-        match sio_protocol::socketio::write_value(&mut json, &mut Vec::new(), data) {
-            Ok(()) => self.data = String::from_utf8(json).ok(),
+        let (mut json, mut attachments) = (Vec::new(), Vec::new());
+        match sio_protocol::socketio::write_value(&mut json, &mut attachments, data) {
+            Ok(()) if attachments.is_empty() => self.data = String::from_utf8(json).ok(),
+            Ok(()) => {
+                self.data = serde_json::from_slice(&json).ok().map(|mut data| {
+                    inline(&mut data, &attachments);
+                    data.to_string()
+                });
+            }
             Err(error) => tracing::warn!(%error, "the data of a connect error cannot be serialised"),
         }
         self
@@ -77,6 +86,20 @@ impl ConnectError {
     #[must_use]
     pub fn message(&self) -> &str {
         &self.message
+    }
+}
+
+/// Puts attachments where their placeholders are. The user's own data cannot look like one: that is refused.
+fn inline(value: &mut Value, attachments: &[Bytes]) {
+    match value {
+        Value::Array(values) => values.iter_mut().for_each(|value| inline(value, attachments)),
+        Value::Object(map) if map.contains_key("_placeholder") => {
+            let at = map.get("num").and_then(Value::as_u64).and_then(|at| usize::try_from(at).ok());
+            let bytes = at.and_then(|at| attachments.get(at)).map(|bytes| &bytes[..]);
+            *value = json!({"type": "Buffer", "data": bytes.unwrap_or_default()});
+        }
+        Value::Object(map) => map.values_mut().for_each(|value| inline(value, attachments)),
+        _ => {}
     }
 }
 

@@ -36,10 +36,10 @@ impl Peer {
 /// The handshake request of a connection.
 #[derive(Debug)]
 pub(crate) struct Request {
-    /// URL, address, then `name: value` lines, separated by line feeds, which none of them can contain.
+    /// `s` or `-` (encrypted or not) and the URL, the address, then `name:value` lines, separated by line feeds, which
+    /// none of them can contain.
     text: Box<[u8]>,
     issued: u64,
-    secure: bool,
 }
 
 impl Request {
@@ -48,6 +48,7 @@ impl Request {
         let len: usize =
             parts.headers.iter().map(|(name, value)| name.as_str().len() + value.len() + 2).sum();
         let mut text = Vec::with_capacity(url.len() + len + 48);
+        text.push(if peer.is_some_and(|peer| peer.secure) { b's' } else { b'-' });
         text.extend_from_slice(url.as_bytes());
         text.push(b'\n');
         if let Some(peer) = peer {
@@ -60,11 +61,7 @@ impl Request {
             text.extend_from_slice(value.as_bytes());
         }
         let issued = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-        Self {
-            text: text.into(),
-            issued: u64::try_from(issued.as_millis()).unwrap_or(u64::MAX),
-            secure: peer.is_some_and(|peer| peer.secure),
-        }
+        Self { text: text.into(), issued: u64::try_from(issued.as_millis()).unwrap_or(u64::MAX) }
     }
 
     fn lines(&self) -> impl Iterator<Item = &[u8]> {
@@ -72,7 +69,11 @@ impl Request {
     }
 
     fn url(&self) -> &str {
-        self.lines().next().and_then(|url| std::str::from_utf8(url).ok()).unwrap_or("/")
+        self.lines().next().and_then(|line| std::str::from_utf8(&line[1..]).ok()).unwrap_or("/")
+    }
+
+    fn is_secure(&self) -> bool {
+        self.text.first() == Some(&b's')
     }
 
     fn address(&self) -> Option<SocketAddr> {
@@ -169,7 +170,7 @@ impl Handshake {
     /// Whether the connection is encrypted, as far as [`Peer`] says.
     #[must_use]
     pub fn secure(&self) -> bool {
-        self.connection.request.secure
+        self.connection.request.is_secure()
     }
 
     /// Whether the request came from a page of some origin. Node: `xdomain`.

@@ -43,7 +43,8 @@
 //! - An emit never waits and is serialised once, however many receive it. What one client receives is in the order it
 //!   was emitted, across a change of transport too.
 //! - Delivery is at most once: a client that loses its connection misses what is sent meanwhile.
-//! - Every queue has a bound, and a client that exceeds one is disconnected with a reason that says so.
+//! - Every queue has a bound, and a client that exceeds one is disconnected with a reason that says so, or is not read
+//!   until its handlers have ended.
 //! - Idle connections hold no buffer.
 
 mod adapter;

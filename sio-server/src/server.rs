@@ -175,6 +175,15 @@ impl Shared {
         self.namespaces.read().unwrap_or_else(PoisonError::into_inner).values().cloned().collect()
     }
 
+    /// Drops what nobody has come back for in time; the timers say when.
+    pub(crate) fn sweep(&self) {
+        let now = self.now();
+        let next = self.all_namespaces().iter().filter_map(|namespace| namespace.sweep(now)).min();
+        if let Some(at) = next {
+            self.timers.add_sweep(at);
+        }
+    }
+
     /// The namespaces that were made for clients of `parent`.
     pub(crate) fn children(&self, parent: &Arc<NamespaceInner>) -> Vec<Arc<NamespaceInner>> {
         self.all_namespaces().into_iter().filter(|namespace| namespace.is_child_of(parent)).collect()

@@ -38,6 +38,15 @@ impl Service {
     pub(crate) fn new(shared: Arc<Shared>) -> Self {
         Self { shared }
     }
+
+    fn answer<B>(&self, request: Request<B>) -> BoxFuture<Result<Response<Body>, Infallible>>
+    where
+        B: http_body::Body + Send + 'static,
+        B::Data: Send,
+    {
+        let answer = begin(answer(Arc::clone(&self.shared), request));
+        Box::pin(async move { Ok(answer.await) })
+    }
 }
 
 impl fmt::Debug for Service {
@@ -60,9 +69,7 @@ where
     }
 
     fn call(&mut self, request: Request<B>) -> Self::Future {
-        let shared = Arc::clone(&self.shared);
-        let answer = begin(answer(shared, request));
-        Box::pin(async move { Ok(answer.await) })
+        self.answer(request)
     }
 }
 
@@ -76,9 +83,7 @@ where
     type Future = BoxFuture<Result<Self::Response, Infallible>>;
 
     fn call(&self, request: Request<B>) -> Self::Future {
-        let shared = Arc::clone(&self.shared);
-        let answer = begin(answer(shared, request));
-        Box::pin(async move { Ok(answer.await) })
+        self.answer(request)
     }
 }
 
@@ -212,13 +217,7 @@ where
     }
 
     fn call(&mut self, request: Request<B>) -> Self::Future {
-        if route::is_ours(request.uri().path(), &self.shared.config.path) {
-            let shared = Arc::clone(&self.shared);
-            let response = begin(respond(shared, request));
-            return Box::pin(async move { Ok(response.await.map(Either::Left)) });
-        }
-        let response = self.inner.call(request);
-        Box::pin(async move { Ok(response.await?.map(Either::Right)) })
+        answer_or_pass(&self.shared, request, |request| self.inner.call(request))
     }
 }
 
@@ -234,14 +233,27 @@ where
     type Future = BoxFuture<Result<Self::Response, S::Error>>;
 
     fn call(&self, request: Request<B>) -> Self::Future {
-        if route::is_ours(request.uri().path(), &self.shared.config.path) {
-            let shared = Arc::clone(&self.shared);
-            let answer = begin(respond(shared, request));
-            return Box::pin(async move { Ok(answer.await.map(Either::Left)) });
-        }
-        let response = self.inner.call(request);
-        Box::pin(async move { Ok(response.await?.map(Either::Right)) })
+        answer_or_pass(&self.shared, request, |request| self.inner.call(request))
     }
+}
+
+/// Answers a request of ours, and passes on any other.
+fn answer_or_pass<B, R, F, E>(
+    shared: &Arc<Shared>,
+    request: Request<B>,
+    pass: impl FnOnce(Request<B>) -> F,
+) -> BoxFuture<Result<Response<Either<ResponseBody, R>>, E>>
+where
+    B: http_body::Body + Send + 'static,
+    B::Data: Send,
+    F: Future<Output = Result<Response<R>, E>> + Send + 'static,
+{
+    if route::is_ours(request.uri().path(), &shared.config.path) {
+        let answer = begin(respond(Arc::clone(shared), request));
+        return Box::pin(async move { Ok(answer.await.map(Either::Left)) });
+    }
+    let response = pass(request);
+    Box::pin(async move { Ok(response.await?.map(Either::Right)) })
 }
 
 /// A server that listens by itself; see [`Server::listen`]. Dropping it does not stop the server.

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
+use bytes::Bytes;
 use serde_json::json;
 use sio_server::{Auth, ConnectError, DisconnectReason, RoomEvent, Server, Socket};
 use sio_tests::{Client, Message, Polling, Ws, disconnects, log, serve, within};
@@ -158,6 +159,43 @@ async fn a_middleware_refuses_with_message_and_data_and_the_client_may_try_again
     sockets.assert_empty();
     let id = client.join_with("/auth", r#"{"token":"right"}"#).await.unwrap();
     assert_eq!(sockets.next().await, id);
+}
+
+#[tokio::test]
+async fn bytes_in_the_data_of_a_refusal_arrive_as_node_s_buffers() {
+    let io = Server::new();
+    io.of("/x").middleware(async || {
+        let data = (Bytes::from_static(b"\x01\x02"), json!({"n": 1}), Bytes::new());
+        Err::<(), _>(ConnectError::new("no").with_data(&data))
+    });
+    let mut client = Client::websocket(serve(&io).await).await;
+    client.send("0/x,").await;
+    let buffer = |bytes: &[u8]| json!({"type": "Buffer", "data": bytes});
+    let refusal = client.recv().await;
+    let refusal: serde_json::Value = serde_json::from_str(refusal.strip_prefix("4/x,").unwrap()).unwrap();
+    assert_eq!(refusal, json!({"message": "no", "data": [buffer(&[1, 2]), {"n": 1}, buffer(&[])]}));
+}
+
+#[tokio::test]
+async fn a_middleware_sees_the_rooms_its_socket_will_be_in() {
+    let io = Server::new();
+    let (rooms, mut seen) = log();
+    io.of("/x").middleware(async |socket: Socket| {
+        socket.join(["a", "b"]);
+        socket.leave("b");
+        let names = ["a", "b", socket.id().as_str()].map(|room| socket.is_in(room));
+        socket.set_data(&names).map_err(|_| ConnectError::new("no"))
+    });
+    io.of("/x").on_connection(move |socket: Socket| {
+        let names = ["a", "b", socket.id().as_str()].map(|room| socket.is_in(room));
+        let _ = rooms.send((socket.data::<[bool; 3]>(), names));
+        async {}
+    });
+    let mut client = Client::websocket(serve(&io).await).await;
+    client.join("/x").await;
+    let (before, after) = seen.next().await;
+    assert_eq!(before.unwrap(), [true, false, false]);
+    assert_eq!(after, [true, false, true]);
 }
 
 #[tokio::test]
@@ -503,6 +541,20 @@ async fn protocol_3_credentials_are_the_query_of_the_namespace() {
         assert_eq!(serde_json::from_str::<serde_json::Value>(&seen_auth).unwrap(), auth);
         assert_eq!(id, format!("/admin#{}", open["sid"].as_str().unwrap()));
     }
+}
+
+#[tokio::test]
+async fn a_namespace_of_protocol_3_is_read_as_a_url() {
+    let io = Server::new();
+    io.of("/my%20room").on("x", async || sio_server::Reply(1));
+    let mut ws = Ws::connect(serve(&io).await, "/socket.io/?EIO=3&transport=websocket").await;
+    ws.recv().await;
+    ws.recv().await;
+    ws.send("40/my room?token=1,").await;
+    assert_eq!(ws.recv().await, "40/my%20room,");
+    // Node reads it so in every packet.
+    ws.send("42/my room,5[\"x\"]").await;
+    assert_eq!(ws.recv().await, "43/my%20room,5[1]");
 }
 
 #[tokio::test]

@@ -6,11 +6,11 @@
 
 mod local;
 pub(crate) mod recovery;
+mod room_listeners;
 pub(crate) mod rooms;
 
 use std::fmt;
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, OnceLock, PoisonError, RwLock};
+use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -19,11 +19,11 @@ use sio_protocol::socketio::{OwnedArgs, Packet};
 
 pub use self::local::{LocalAdapter, LocalNamespace};
 pub use self::recovery::ConnectionStateRecovery;
-use self::rooms::{Change, Changes};
+pub(crate) use self::room_listeners::RoomListeners;
+use self::rooms::Change;
 use crate::error::{AdapterError, Incomplete};
 use crate::id::SocketId;
 use crate::socket::acks::AckSink;
-use crate::sync::contained;
 
 /// Flags of an emit, as they travel with it.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -168,57 +168,6 @@ impl RoomInterest {
     }
 }
 
-/// Who hears of the changes in one namespace's rooms: its adapter and the user.
-#[derive(Default)]
-pub(crate) struct RoomListeners {
-    adapter: OnceLock<RoomInterest>,
-    user: RwLock<Option<OnRoomEvent>>,
-    has_user: AtomicBool,
-}
-
-type OnRoomEvent = Arc<dyn Fn(&RoomEvent) + Send + Sync>;
-
-impl RoomListeners {
-    /// Notes what the adapter wants to hear, once it is there.
-    pub(crate) fn set_interest(&self, interest: RoomInterest) {
-        let _ = self.adapter.set(interest);
-    }
-
-    pub(crate) fn set_callback(&self, callback: OnRoomEvent) {
-        let old = self.user.write().unwrap_or_else(PoisonError::into_inner).replace(callback);
-        self.has_user.store(true, Ordering::Relaxed);
-        // Without the lock: it is the user's code.
-        drop(old);
-    }
-
-    fn interest(&self) -> RoomInterest {
-        self.adapter.get().copied().unwrap_or_default()
-    }
-
-    /// Whether anybody wants to hear anything; `user` are the listeners that have the user's callback.
-    pub(crate) fn is_wanted(&self, user: &Self) -> bool {
-        user.has_user.load(Ordering::Relaxed) || self.interest() != RoomInterest::None
-    }
-
-    /// Tells the adapter and the user of what happened to a socket.
-    pub(crate) fn tell(&self, user: &Self, adapter: &dyn Adapter, socket: &SocketId, changes: Changes) {
-        if changes.is_empty() {
-            return;
-        }
-        let callback = user.user.read().unwrap_or_else(PoisonError::into_inner).clone();
-        let interest = self.interest();
-        for change in changes {
-            let event = RoomEvent::of(change, socket);
-            if interest.covers(&event) {
-                contained("an adapter", || adapter.room_event(&event));
-            }
-            if let Some(callback) = callback.as_ref().filter(|_| !event.is_private()) {
-                contained("on_room_event", || callback(&event));
-            }
-        }
-    }
-}
-
 /// Carries a namespace's emits to its sockets, wherever they are. Node: `Adapter`.
 ///
 /// Broadcasts and room changes are synchronous and never wait: an adapter that needs the network queues. Delivery
@@ -284,9 +233,10 @@ pub trait Adapter: Send + Sync + fmt::Debug + 'static {
         RoomInterest::None
     }
 
-    /// Hears of changes on this node, after they were made and with no lock held. Two threads may report in another
-    /// order than they made their changes: an adapter that keeps something per room asks
-    /// [`LocalNamespace::has_room`] under a lock of its own and acts on the answer.
+    /// Hears of changes on this node, after they were made and with no lock held: those of one namespace one at a time and
+    /// in the order they were made. When several threads make changes, one of them tells them all, so that a change may
+    /// be told a little after the call that made it has returned; up to 1,000 wait to be told, then whoever makes another
+    /// waits as well. What is there *now* [`LocalNamespace::has_room`] knows.
     fn room_event(&self, event: &RoomEvent) {
         let _ = event;
     }

@@ -46,7 +46,7 @@ impl ConnectionStateRecovery {
         Self::default()
     }
 
-    /// How long a client may be away, and events are kept. Default 2 minutes.
+    /// How long a client may be away, and events are kept, at most an eighth longer. Default 2 minutes.
     #[must_use]
     pub fn max_disconnection_duration(mut self, duration: Duration) -> Self {
         self.max_disconnection_duration = duration;
@@ -60,12 +60,18 @@ impl ConnectionStateRecovery {
         self
     }
 
-    /// How many bytes of events each namespace may keep; the oldest go first, and a client that missed one of them
-    /// connects anew. Default 64 MiB; Node has no such limit.
+    /// How many bytes of events, and of the rooms and data of clients that are away, each namespace may keep; the oldest
+    /// go first, and a client that missed one of them, or whose own they were, connects anew. Default 64 MiB; Node has no
+    /// such limit. It is the worst case per namespace.
     #[must_use]
     pub fn max_stored_bytes(mut self, bytes: usize) -> Self {
         self.max_stored_bytes = bytes;
         self
+    }
+
+    /// The least time between two looks at what has expired.
+    pub(crate) fn sweep_pause(&self) -> u64 {
+        (millis(self.max_disconnection_duration) / 8).max(1)
     }
 
     pub(crate) fn skips_middlewares(&self) -> bool {
@@ -79,6 +85,13 @@ pub(crate) struct Session {
     pub(crate) id: SocketId,
     pub(crate) rooms: Vec<String>,
     pub(crate) data: Option<serde_json::Value>,
+}
+
+impl Session {
+    fn bytes(&self) -> usize {
+        let rooms: usize = self.rooms.iter().map(|room| room.len() + size_of::<String>()).sum();
+        rooms + self.data.as_ref().map_or(0, json_bytes) + SESSION_OVERHEAD
+    }
 }
 
 /// A session that was found, on the way to what its client missed.
@@ -103,8 +116,11 @@ pub(crate) struct Store {
     saved: VecDeque<(u64, String)>,
     /// How many events have been dropped: the number of the first that is kept.
     dropped: u64,
+    /// What all of them take, about.
     bytes: usize,
     offsets: Offsets,
+    /// Somebody will look for what has expired.
+    is_swept: bool,
 }
 
 #[derive(Debug)]
@@ -138,6 +154,7 @@ impl Store {
             dropped: 0,
             bytes: 0,
             offsets: Offsets::default(),
+            is_swept: false,
         }
     }
 
@@ -169,9 +186,7 @@ impl Store {
         };
         self.bytes += event.bytes();
         self.events.push_back(event);
-        while self.bytes > self.options.max_stored_bytes {
-            self.drop_oldest();
-        }
+        self.fit();
         sent
     }
 
@@ -179,7 +194,45 @@ impl Store {
     pub(crate) fn save(&mut self, pid: String, session: Session, now: u64) {
         self.expire(now);
         self.saved.push_back((now, pid.clone()));
-        self.sessions.insert(pid, (now, session));
+        self.bytes += SAVED_BYTES + session.bytes();
+        if let Some((_, old)) = self.sessions.insert(pid, (now, session)) {
+            self.bytes -= old.bytes();
+        }
+        self.fit();
+    }
+
+    #[cfg(test)]
+    pub(crate) fn bytes(&self) -> usize {
+        self.bytes
+    }
+
+    /// When something expires next, for whoever sweeps; `None` once somebody has been told and until it is swept.
+    pub(crate) fn begin_sweeps(&mut self, now: u64) -> Option<u64> {
+        if self.is_swept || (self.events.is_empty() && self.saved.is_empty()) {
+            return None;
+        }
+        self.is_swept = true;
+        self.next_sweep(now)
+    }
+
+    /// Drops what has expired, with the memory of a burst, and says when to come again.
+    pub(crate) fn sweep(&mut self, now: u64) -> Option<u64> {
+        self.expire(now);
+        self.events.shrink_to(2 * self.events.len());
+        self.saved.shrink_to(2 * self.saved.len());
+        self.sessions.shrink_to(2 * self.sessions.len());
+        let next = self.next_sweep(now);
+        self.is_swept = next.is_some();
+        next
+    }
+
+    fn next_sweep(&self, now: u64) -> Option<u64> {
+        let event = self.events.front().map(|event| event.at);
+        let session = self.saved.front().map(|(at, _)| *at);
+        let oldest = event.into_iter().chain(session).min()?;
+        let expires =
+            oldest.saturating_add(millis(self.options.max_disconnection_duration)).saturating_add(1);
+        Some(expires.max(now.saturating_add(self.options.sweep_pause())))
     }
 
     /// Gives a session back, once, if what was sent after `offset` is still there.
@@ -191,6 +244,7 @@ impl Store {
         }
         let known = self.events.iter().position(|event| event.offset == offset)?;
         let (_, session) = self.sessions.remove(pid)?;
+        self.bytes -= session.bytes();
         Some(Restored { session, next: self.dropped + known as u64 + 1 })
     }
 
@@ -209,12 +263,30 @@ impl Store {
             self.drop_oldest();
         }
         while self.saved.front().is_some_and(|(at, _)| *at < oldest) {
-            if let Some((at, pid)) = self.saved.pop_front() {
-                // A socket that came back and was lost again has a younger entry.
-                if self.sessions.get(&pid).is_some_and(|(saved, _)| *saved == at) {
-                    self.sessions.remove(&pid);
-                }
+            self.drop_oldest_session();
+        }
+    }
+
+    /// Drops the oldest until the rest fits.
+    fn fit(&mut self) {
+        while self.bytes > self.options.max_stored_bytes {
+            match (self.events.front(), self.saved.front()) {
+                (Some(event), Some((at, _))) if *at < event.at => self.drop_oldest_session(),
+                (None, Some(_)) => self.drop_oldest_session(),
+                (Some(_), _) => self.drop_oldest(),
+                (None, None) => return,
             }
+        }
+    }
+
+    fn drop_oldest_session(&mut self) {
+        let Some((at, pid)) = self.saved.pop_front() else { return };
+        self.bytes -= SAVED_BYTES;
+        // A socket that came back and was lost again has a younger entry.
+        if self.sessions.get(&pid).is_some_and(|(saved, _)| *saved == at)
+            && let Some((_, session)) = self.sessions.remove(&pid)
+        {
+            self.bytes -= session.bytes();
         }
     }
 
@@ -260,8 +332,26 @@ fn base64(mut number: u64) -> String {
     }
 }
 
+/// What a value takes in memory, about.
+fn json_bytes(value: &serde_json::Value) -> usize {
+    use serde_json::Value;
+    let held: usize = match value {
+        Value::String(text) => text.len(),
+        Value::Array(values) => values.iter().map(json_bytes).sum(),
+        Value::Object(map) => map.iter().map(|(key, value)| MAP_ENTRY + key.len() + json_bytes(value)).sum(),
+        _ => 0,
+    };
+    size_of::<Value>() + held
+}
+
 /// What an event takes beside its data, about.
 const EVENT_OVERHEAD: usize = 200;
+/// What a session takes beside its rooms and data, about.
+const SESSION_OVERHEAD: usize = 200;
+/// An entry that tells when a session was saved, with its `pid`.
+const SAVED_BYTES: usize = 60;
+/// What an entry of a map takes beside key and value, about.
+const MAP_ENTRY: usize = 40;
 
 #[cfg(test)]
 mod tests {
@@ -333,6 +423,45 @@ mod tests {
     }
 
     #[test]
+    fn sessions_count_and_the_oldest_of_all_go_first() {
+        let mut store = Store::new(ConnectionStateRecovery::new().max_stored_bytes(20_000));
+        let large = |text: &str| Session {
+            data: Some(serde_json::json!({"n": [text.repeat(100)]})),
+            ..session(&["r"])
+        };
+        let offset = send(&mut store, "e", &[], &[], 0);
+        for n in 0..1000 {
+            store.save(n.to_string(), large("x"), n);
+        }
+        assert!(store.bytes <= 20_000, "{} bytes", store.bytes);
+        assert!((10..100).contains(&store.sessions.len()), "{} sessions", store.sessions.len());
+        assert!(
+            store.restore("0", &offset, 1000).is_none() && store.events.is_empty(),
+            "the event was older"
+        );
+        let offset = send(&mut store, "e", &[], &[], 1000);
+        assert!(store.restore("999", &offset, 1000).is_some());
+        // What is counted is given back, whichever way a session goes.
+        store.save("998".into(), large("y"), 1000);
+        assert!(store.sweep(1_000_000).is_none());
+        assert_eq!((store.bytes, store.sessions.capacity(), store.saved.capacity()), (0, 0, 0));
+    }
+
+    #[test]
+    fn what_expires_is_swept_when_it_does_and_not_all_the_time() {
+        let mut store = store();
+        assert_eq!(store.begin_sweeps(0), None, "nothing is there");
+        store.save("a".into(), session(&[]), 5);
+        assert_eq!(store.begin_sweeps(5), Some(1006));
+        assert_eq!(store.begin_sweeps(5), None, "somebody knows");
+        store.save("b".into(), session(&[]), 6);
+        assert_eq!((store.sweep(1006), store.sessions.len()), (Some(1006 + 125), 1));
+        assert_eq!((store.sweep(1131), store.sessions.len()), (None, 0));
+        store.save("c".into(), session(&[]), 2000);
+        assert_eq!(store.begin_sweeps(2000), Some(3001));
+    }
+
+    #[test]
     fn a_client_that_takes_too_long_to_come_back_learns_that_events_are_gone() {
         let mut store = store();
         let offset = send(&mut store, "last", &[], &[], 0);
@@ -356,5 +485,23 @@ mod tests {
         assert_eq!(offsets.next(1_795_348_715_124), base64(1_795_348_715_124));
         assert_eq!(base64(0), "0");
         assert_eq!(base64(64 * 63 + 10), "_A");
+    }
+
+    #[tokio::test]
+    async fn a_server_drops_what_nobody_comes_back_for_without_being_asked() {
+        let recovery = ConnectionStateRecovery::new().max_disconnection_duration(Duration::from_millis(50));
+        let io = crate::Server::builder().connection_state_recovery(recovery).build();
+        io.shared.start();
+        io.emit("e", &1);
+        let namespace = &io.of("/").0;
+        namespace.save_session("pid".into(), session(&["room"]));
+        assert!(namespace.stored_bytes() > 0);
+        let swept = async {
+            while namespace.stored_bytes() > 0 {
+                // why: only the time it takes makes the difference.
+                tokio::time::sleep(Duration::from_millis(5)).await;
+            }
+        };
+        tokio::time::timeout(Duration::from_secs(5), swept).await.unwrap();
     }
 }

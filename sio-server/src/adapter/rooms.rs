@@ -41,6 +41,11 @@ impl Changes {
         Self { wanted, list: SmallVec::new() }
     }
 
+    #[cfg(test)]
+    pub(crate) fn of(change: Change) -> Self {
+        Self { wanted: true, list: SmallVec::from_iter([change]) }
+    }
+
     pub(crate) fn is_empty(&self) -> bool {
         self.list.is_empty()
     }
@@ -156,6 +161,7 @@ impl<M: Member> Rooms<M> {
             let hasher = std::mem::take(&mut self.hasher);
             *self = Self { hasher, ..Self::new() };
         }
+        self.shrink();
         let slot = slot?;
         if !slot.own_room_left {
             changes.note(|| Change::Removed);
@@ -210,7 +216,11 @@ impl<M: Member> Rooms<M> {
         let Some(slot) = self.slot_mut(member) else { return };
         let Some(at) = slot.seats.iter().position(|seat| seat.room == room) else { return };
         let seat = slot.seats.swap_remove(at);
+        if slot.seats.capacity() > 64 && slot.seats.len() < slot.seats.capacity() / 4 {
+            slot.seats.shrink_to_fit();
+        }
         self.vacate(seat, changes);
+        self.shrink();
     }
 
     /// The rooms of a member, its own first.
@@ -293,6 +303,45 @@ impl<M: Member> Rooms<M> {
         }
     }
 
+    /// Gives back the memory of a burst, of members or of rooms: what is left gets the numbers from 0 on, once at least
+    /// three in four have gone since the last time.
+    fn shrink(&mut self) {
+        if is_sparse(self.slots.len(), self.ids.len()) {
+            self.free_slots = Vec::new();
+            self.ids = HashTable::with_capacity(self.ids.len());
+            let old = std::mem::take(&mut self.slots);
+            for slot in old.into_iter().flatten() {
+                let member = index(self.slots.len());
+                for seat in &slot.seats {
+                    if let Some(room) = self.rooms[seat.room as usize].as_mut() {
+                        room.members[seat.position as usize] = member;
+                    }
+                }
+                let hash = self.hasher.hash_one(slot.member.id());
+                self.slots.push(Some(slot));
+                let (slots, hasher) = (&self.slots, &self.hasher);
+                self.ids.insert_unique(hash, member, |i| hasher.hash_one(slot_id(slots, *i)));
+            }
+        }
+        if is_sparse(self.rooms.len(), self.names.len()) {
+            self.free_rooms = Vec::new();
+            self.names = HashTable::with_capacity(self.names.len());
+            let old = std::mem::take(&mut self.rooms);
+            for (before, room) in old.into_iter().enumerate().filter_map(|(at, room)| Some((at, room?))) {
+                let at = index(self.rooms.len());
+                for member in &room.members {
+                    // New numbers are below all old ones that have not had their turn: none is taken for another.
+                    let seats = self.slots[*member as usize].iter_mut().flat_map(|slot| &mut slot.seats);
+                    seats.filter(|seat| seat.room as usize == before).for_each(|seat| seat.room = at);
+                }
+                let hash = self.hasher.hash_one(&*room.name);
+                self.rooms.push(Some(room));
+                let (rooms, hasher) = (&self.rooms, &self.hasher);
+                self.names.insert_unique(hash, at, |i| hasher.hash_one(room_name(rooms, *i)));
+            }
+        }
+    }
+
     fn next_stamp(&mut self) -> u32 {
         if self.stamp == u32::MAX {
             // Once in four billion selections old stamps have to be forgotten.
@@ -365,6 +414,11 @@ impl<M: Member> Rooms<M> {
     }
 }
 
+/// Whether so few of the numbers are in use that it is worth giving out new ones.
+fn is_sparse(numbers: usize, used: usize) -> bool {
+    numbers > SHRINK_MIN && used < numbers / 4
+}
+
 /// Marks a member as seen; gives it the first time only.
 fn stamp_once<M>(slots: &mut [Option<Slot<M>>], index: u32, stamp: u32) -> Option<&M> {
     let slot = slots[index as usize].as_mut()?;
@@ -387,6 +441,9 @@ fn room_name(rooms: &[Option<Room>], index: u32) -> &str {
 fn index(at: usize) -> u32 {
     u32::try_from(at).unwrap_or(u32::MAX)
 }
+
+/// Fewer numbers than this are not worth the trouble. Tests shrink all the time.
+const SHRINK_MIN: usize = if cfg!(test) { 4 } else { 64 };
 
 #[cfg(test)]
 mod tests {
@@ -509,6 +566,33 @@ mod tests {
         assert!(changes.is_empty() && rooms.names().is_empty() && rooms.is_empty());
     }
 
+    #[test]
+    fn the_memory_of_a_burst_is_given_back() {
+        const BURST: usize = 10_000;
+        let mut rooms = of(&[("stays", &["home"])]);
+        for n in 0..BURST {
+            rooms.insert(n.to_string(), &mut Changes::new(false));
+            rooms.join(&n.to_string(), &format!("room {n}"), &mut Changes::new(false));
+            rooms.join("stays", &format!("visited {n}"), &mut Changes::new(false));
+        }
+        for n in 0..BURST {
+            rooms.leave("stays", &format!("visited {n}"), &mut Changes::new(false));
+            rooms.remove(&n.to_string(), &mut Changes::new(false));
+        }
+        let capacities = [
+            rooms.slots.capacity(),
+            rooms.free_slots.capacity(),
+            rooms.ids.capacity(),
+            rooms.rooms.capacity(),
+            rooms.free_rooms.capacity(),
+            rooms.names.capacity(),
+            rooms.slots.iter().flatten().map(|slot| slot.seats.capacity()).sum(),
+        ];
+        assert!(capacities.iter().all(|capacity| *capacity < 100), "{capacities:?}");
+        assert_eq!(select(&mut rooms, &["home"], &[]), ["stays"]);
+        assert_eq!(rooms.of("stays"), ["stays", "home"]);
+    }
+
     /// Random operations against the obvious model.
     #[test]
     fn it_agrees_with_a_map_of_sets() {
@@ -521,15 +605,17 @@ mod tests {
         };
         let mut rooms = Rooms::new();
         let mut model: BTreeMap<String, BTreeSet<String>> = BTreeMap::new();
-        for _ in 0..50_000 {
+        for step in 0..50_000 {
             let id = format!("m{}", next(40));
             let name = format!("r{}", next(12));
+            // A tide, so that there are times when most are gone.
+            let leaving = step % 2000 > 1000;
             match next(8) {
                 0 if !model.contains_key(&id) => {
                     rooms.insert(id.clone(), &mut Changes::new(true));
                     model.insert(id, BTreeSet::new());
                 }
-                1 if next(4) == 0 => assert_eq!(
+                1 if leaving || next(4) == 0 => assert_eq!(
                     rooms.remove(&id, &mut Changes::new(true)).is_some(),
                     model.remove(&id).is_some()
                 ),

@@ -4,20 +4,23 @@
 //! connection's decoder for the length of one read batch. Packets are handled in order; a handler is polled once
 //! in place before the next packet is looked at.
 
+use std::future::poll_fn;
 use std::sync::Arc;
+use std::task::{Context, Poll};
 
 use bytes::Bytes;
 use sio_protocol::Malformed;
 use sio_protocol::engineio::session::{CandidateId, Reaction, Transport};
-use sio_protocol::engineio::{self, Data};
+use sio_protocol::engineio::{self, Data, Revision};
 use sio_protocol::parser::{Decode, JsonDecoder};
 use sio_protocol::socketio::{Packet, PacketKind};
 
 use super::flush::Batch;
+use super::running::{self, Backlog};
 use super::{Connection, End};
 use crate::config::Config;
 use crate::handler::Table;
-use crate::namespace::connect;
+use crate::namespace::{connect, pathname};
 use crate::reason::DisconnectReason;
 use crate::socket::SocketInner;
 
@@ -25,6 +28,8 @@ use crate::socket::SocketInner;
 #[derive(Debug)]
 pub(crate) struct Inbound {
     decoder: Decoder,
+    /// What waits for handlers to end.
+    backlog: Option<Box<Backlog>>,
 }
 
 #[derive(Debug)]
@@ -39,7 +44,7 @@ impl Inbound {
             Some(parser) => Decoder::Custom(parser.decoder(&config.limits)),
             None => Decoder::Json(JsonDecoder::new(Arc::clone(&config.limits))),
         };
-        Self { decoder }
+        Self { decoder, backlog: None }
     }
 }
 
@@ -94,16 +99,23 @@ pub(crate) struct Dispatch<'a> {
 impl<'a> Dispatch<'a> {
     /// Begins a batch; `None` while another batch of the same connection is being handled elsewhere.
     pub(crate) fn begin(connection: &'a Arc<Connection>) -> Option<Self> {
-        let inbound = Some(connection.take_inbound()?);
-        let _batch = Batch::of(connection);
-        Some(Self { connection, inbound, last: None, heard: false, candidate: None, _batch })
+        Some(Self::with(connection, connection.take_inbound()?))
     }
 
-    /// The same for a batch of a WebSocket that probes.
-    pub(crate) fn begin_candidate(connection: &'a Arc<Connection>, candidate: CandidateId) -> Option<Self> {
-        let mut dispatch = Self::begin(connection)?;
-        dispatch.candidate = Some(candidate);
-        Some(dispatch)
+    /// Begins a batch when the one that is being handled elsewhere is done.
+    pub(crate) fn poll_begin(connection: &'a Arc<Connection>, cx: &mut Context<'_>) -> Poll<Self> {
+        connection.poll_take_inbound(cx).map(|inbound| Self::with(connection, inbound))
+    }
+
+    fn with(connection: &'a Arc<Connection>, inbound: Inbound) -> Self {
+        let _batch = Batch::of(connection);
+        Self { connection, inbound: Some(inbound), last: None, heard: false, candidate: None, _batch }
+    }
+
+    /// Makes it the batch of a WebSocket that probes.
+    pub(crate) fn of_candidate(mut self, candidate: CandidateId) -> Self {
+        self.candidate = Some(candidate);
+        self
     }
 
     /// Handles a text message of a WebSocket.
@@ -184,21 +196,22 @@ impl<'a> Dispatch<'a> {
     }
 
     fn text(&mut self, text: &str) -> Next {
-        // Out of `self` while user code runs, which may need the rest of it.
-        let Some(mut inbound) = self.inbound.take() else { return Next::Stop };
-        let next = match inbound.decoder.decode_text(text) {
-            Ok(Some(packet)) => self.socket_packet(&packet),
-            Ok(None) => Next::Continue,
-            Err(error) => self.undecodable(&error),
-        };
-        self.inbound = Some(inbound);
-        next
+        self.decode(|decoder| decoder.decode_text(text))
     }
 
     fn binary(&mut self, bytes: Bytes) -> Next {
+        self.decode(|decoder| decoder.decode_binary(bytes))
+    }
+
+    #[inline]
+    fn decode<'p>(
+        &mut self,
+        decode: impl FnOnce(&mut Decoder) -> Result<Option<Packet<'p>>, Malformed>,
+    ) -> Next {
+        // Out of `self` while user code runs, which may need the rest of it.
         let Some(mut inbound) = self.inbound.take() else { return Next::Stop };
-        let next = match inbound.decoder.decode_binary(bytes) {
-            Ok(Some(packet)) => self.socket_packet(&packet),
+        let next = match decode(&mut inbound.decoder) {
+            Ok(Some(packet)) => self.admit(&mut inbound, &packet),
             Ok(None) => Next::Continue,
             Err(error) => self.undecodable(&error),
         };
@@ -210,6 +223,37 @@ impl<'a> Dispatch<'a> {
     fn undecodable(&mut self, error: &Malformed) -> Next {
         tracing::debug!(session = ?self.connection.id(), %error, "malformed socket.io packet");
         self.end(DisconnectReason::ForcedClose, End::Graceful)
+    }
+
+    /// Handles a packet now, or when handlers that run have ended: see [`running`]. What answers a handler does not
+    /// wait for one.
+    #[inline]
+    fn admit(&mut self, inbound: &mut Inbound, packet: &Packet<'_>) -> Next {
+        if self.connection.has_room() || packet.kind == PacketKind::Ack {
+            return self.socket_packet(packet);
+        }
+        inbound.backlog.get_or_insert_default().push(self.connection, packet);
+        Next::Continue
+    }
+
+    /// Handles what waits, as far as there is room. Once the connection has ended nobody is left to handle it.
+    pub(super) fn resume(&mut self) {
+        while let Some(inbound) = &mut self.inbound
+            && let Some(backlog) = &mut inbound.backlog
+        {
+            let is_ended = self.connection.is_ended();
+            if !is_ended && !self.connection.may_resume() {
+                return;
+            }
+            match backlog.pop(self.connection).filter(|_| !is_ended) {
+                // An end that it brings is found above.
+                Some(packet) => _ = self.socket_packet(&packet),
+                None => {
+                    inbound.backlog = None;
+                    running::emptied(self.connection);
+                }
+            }
+        }
     }
 
     /// Hands a packet to its socket. Whatever makes no sense in the present state closes the connection.
@@ -259,7 +303,11 @@ impl<'a> Dispatch<'a> {
         if let Some(last) = self.last.take_if(|(socket, _)| socket.namespace().path() == nsp) {
             return Some(last);
         }
-        let socket = self.connection.socket(nsp)?;
+        let socket = match self.connection.revision() {
+            // Node reads every name of such a client as a URL.
+            Revision::V3 => self.connection.socket(&pathname::split(nsp).0)?,
+            _ => self.connection.socket(nsp)?,
+        };
         let table = socket.namespace().table();
         Some((socket, table))
     }
@@ -286,21 +334,19 @@ impl Drop for Dispatch<'_> {
 /// Keeps what a client sends from being looked at, for as long as it lives.
 #[derive(Debug)]
 pub(crate) struct Turn<'a> {
-    connection: &'a Connection,
+    connection: &'a Arc<Connection>,
     inbound: Option<Inbound>,
 }
 
 impl<'a> Turn<'a> {
     /// Waits for the batch under way, if there is one. Once the connection has ended there is nothing to be kept.
-    pub(crate) async fn take(connection: &'a Connection) -> Self {
-        loop {
-            let inbound = connection.take_inbound();
-            if inbound.is_some() || connection.is_ended() {
-                return Self { connection, inbound };
-            }
-            // It is handled on another thread, which does not wait for us.
-            tokio::task::yield_now().await;
-        }
+    pub(crate) async fn take(connection: &'a Arc<Connection>) -> Self {
+        let inbound = poll_fn(|cx| match connection.poll_take_inbound(cx) {
+            Poll::Ready(inbound) => Poll::Ready(Some(inbound)),
+            Poll::Pending if connection.is_ended() => Poll::Ready(None),
+            Poll::Pending => Poll::Pending,
+        });
+        Self { connection, inbound: inbound.await }
     }
 }
 
@@ -316,14 +362,12 @@ impl Drop for Turn<'_> {
 mod tests {
     use super::*;
     use crate::Server;
-    use crate::handshake::Request;
-    use sio_protocol::engineio::Revision;
+    use std::pin::pin;
+    use std::sync::atomic::{AtomicUsize, Ordering};
+    use std::task::{Wake, Waker};
 
     fn polling() -> Arc<Connection> {
-        let (parts, ()) = http::Request::new(()).into_parts();
-        let request = Request::new(&parts, None);
-        let shared = Server::new().shared;
-        Connection::open(&shared, Revision::V4, Transport::Polling, false, None, request).unwrap()
+        Connection::alone(&Server::new().shared, Transport::Polling)
     }
 
     fn candidate(connection: &Connection) -> CandidateId {
@@ -332,7 +376,7 @@ mod tests {
     }
 
     fn say(connection: &Arc<Connection>, candidate: CandidateId, text: &str) -> Next {
-        Dispatch::begin_candidate(connection, candidate).unwrap().websocket_text(text)
+        Dispatch::begin(connection).unwrap().of_candidate(candidate).websocket_text(text)
     }
 
     #[test]
@@ -353,5 +397,28 @@ mod tests {
             assert_eq!(say(&connection, first, text), Next::CloseCandidate, "{text}");
         }
         assert!(!connection.is_ended());
+    }
+
+    #[test]
+    fn whoever_waits_for_a_batch_to_end_is_woken_by_its_end_and_not_before() {
+        struct Count(AtomicUsize);
+        impl Wake for Count {
+            fn wake(self: Arc<Self>) {
+                self.0.fetch_add(1, Ordering::Relaxed);
+            }
+        }
+        let connection = polling();
+        let count = Arc::new(Count(AtomicUsize::new(0)));
+        let waker = Waker::from(Arc::clone(&count));
+        let mut cx = Context::from_waker(&waker);
+        let batch = Dispatch::begin(&connection).unwrap();
+        let mut turn = pin!(Turn::take(&connection));
+        assert!(turn.as_mut().poll(&mut cx).is_pending());
+        assert!(Dispatch::poll_begin(&connection, &mut cx).is_pending());
+        assert_eq!(count.0.load(Ordering::Relaxed), 0);
+        drop(batch);
+        assert_eq!(count.0.load(Ordering::Relaxed), 1);
+        assert!(turn.as_mut().poll(&mut cx).is_ready());
+        assert!(Dispatch::poll_begin(&connection, &mut cx).is_ready());
     }
 }

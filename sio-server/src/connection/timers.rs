@@ -30,6 +30,8 @@ struct State {
     sessions: BinaryHeap<Reverse<(u64, u64)>>,
     /// Connections that have left the registry and wait for their client to close its side.
     lingering: BinaryHeap<Reverse<Lingering>>,
+    /// When sessions and events that nobody has come back for are looked through.
+    sweep: Option<u64>,
     waker: Option<Waker>,
     closed: bool,
 }
@@ -61,7 +63,7 @@ impl State {
     fn head(&self) -> Option<u64> {
         let session = self.sessions.peek().map(|Reverse((at, _))| *at);
         let lingering = self.lingering.peek().map(|Reverse(head)| head.at);
-        session.into_iter().chain(lingering).min()
+        session.into_iter().chain(lingering).chain(self.sweep).min()
     }
 }
 
@@ -70,6 +72,7 @@ impl State {
 struct Dues {
     sessions: Vec<(u64, u64)>,
     lingering: Vec<Weak<Connection>>,
+    sweep: bool,
 }
 
 impl Timers {
@@ -81,6 +84,11 @@ impl Timers {
     /// Has a connection that is no longer registered called at `at`.
     pub(crate) fn add_lingering(&self, at: u64, connection: Weak<Connection>) {
         self.insert(at, |state| state.lingering.push(Reverse(Lingering { at, connection })));
+    }
+
+    /// Has the server [sweep](Shared::sweep) at `at`, or before.
+    pub(crate) fn add_sweep(&self, at: u64) {
+        self.insert(at, |state| state.sweep = Some(state.sweep.map_or(at, |earlier| earlier.min(at))));
     }
 
     fn insert(&self, at: u64, push: impl FnOnce(&mut State)) {
@@ -104,6 +112,7 @@ impl Timers {
         while state.lingering.peek().is_some_and(|Reverse(head)| head.at <= now) {
             dues.lingering.extend(state.lingering.pop().map(|Reverse(entry)| entry.connection));
         }
+        dues.sweep = state.sweep.take_if(|at| *at <= now).is_some();
         state.head()
     }
 
@@ -129,7 +138,11 @@ pub(crate) async fn run(server: Weak<Shared>) {
     loop {
         let Some(shared) = server.upgrade() else { return };
         let now = shared.now();
-        let head = shared.timers.due(now, &mut dues);
+        let mut head = shared.timers.due(now, &mut dues);
+        if std::mem::take(&mut dues.sweep) {
+            shared.sweep();
+            head = shared.timers.state.locked().head();
+        }
         let wait = head.map(|head| head.saturating_sub(now));
         // What is sent here goes out in one write per connection.
         let batch = Batch::begin();

@@ -11,6 +11,7 @@ use sio_protocol::socketio::Packet;
 
 use super::table::{Call, Listeners};
 use super::{AckSlot, BoxFuture, Context, EventTable, INTERNAL_ERROR, Rejection, Table};
+use crate::connection::running::RunningHandler;
 use crate::error::{ConnectError, Failure};
 use crate::namespace::NamespaceInner;
 use crate::reason::DisconnectReason;
@@ -121,14 +122,15 @@ fn start(handler: &Call<()>, cx: &Context<'_>, on_failure: OnFailure) {
     match polled {
         Ok(Ok((Poll::Ready(()), _))) => {}
         Ok(Ok((Poll::Pending, future))) => {
-            let socket = Arc::clone(cx.socket);
+            let running = RunningHandler::begin(cx.socket);
             let name = cx.event.to_owned();
             let ack = ack.cloned();
             cx.socket.connection().server().spawn(async move {
                 if let Err(panic) = Contained(future).await {
                     refuse(ack.as_ref(), INTERNAL_ERROR);
-                    fail(&socket, &name, Outcome::Panicked(panic));
+                    fail(running.socket(), &name, Outcome::Panicked(panic));
                 }
+                running.finish();
             });
         }
         Ok(Err(rejection)) => {

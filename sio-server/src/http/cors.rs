@@ -15,6 +15,8 @@ use http::{
     },
 };
 
+use crate::sync::contained;
+
 /// Cross-origin access (Node's `cors`). Off by default.
 ///
 /// ```text
@@ -67,7 +69,8 @@ impl Cors {
 
     /// Admits pages of the origins that `predicate` approves of.
     ///
-    /// Called for every request that has an origin, on the thread that serves it: it must not block.
+    /// Called for every request that has an origin, on the thread that serves it: it must not block. One that panics does
+    /// not approve.
     pub fn matching(predicate: impl Fn(&str) -> bool + Send + Sync + 'static) -> Self {
         Self::new(Origin::Predicate(Predicate(Arc::new(predicate))))
     }
@@ -176,7 +179,9 @@ impl Origin {
             Self::Any | Self::Reflect => true,
             Self::Fixed(allowed) => allowed == origin,
             Self::List(allowed) => allowed.iter().any(|allowed| allowed.as_bytes() == origin.as_bytes()),
-            Self::Predicate(predicate) => origin.to_str().is_ok_and(|origin| predicate.0(origin)),
+            Self::Predicate(predicate) => origin.to_str().is_ok_and(|origin| {
+                contained("the predicate of cors", || predicate.0(origin)).unwrap_or_default()
+            }),
         }
     }
 }
@@ -321,5 +326,17 @@ mod tests {
     #[should_panic(expected = "characters that a header may not have")]
     fn an_impossible_origin_is_noticed_at_once() {
         Cors::origin("https://here.example\n");
+    }
+
+    #[test]
+    fn a_predicate_that_panics_does_not_approve() {
+        let cors = Cors::matching(|origin| if origin == "https://a" { true } else { panic!("{origin}") });
+        for (origin, allowed) in [("https://a", true), ("https://b", false)] {
+            let mut request = HeaderMap::new();
+            request.insert(ORIGIN, origin.parse().unwrap());
+            let mut response = HeaderMap::new();
+            cors.apply(&request, &mut response);
+            assert_eq!(response.contains_key(ACCESS_CONTROL_ALLOW_ORIGIN), allowed);
+        }
     }
 }

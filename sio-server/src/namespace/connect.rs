@@ -16,7 +16,7 @@ use crate::connection::{Connection, End};
 use crate::error::ConnectError;
 use crate::handler::run;
 use crate::http::query;
-use crate::namespace::NamespaceInner;
+use crate::namespace::{NamespaceInner, pathname};
 use crate::reason::DisconnectReason;
 use crate::socket::SocketInner;
 
@@ -24,8 +24,8 @@ use crate::socket::SocketInner;
 pub(crate) fn handle_connect(connection: &Arc<Connection>, packet: &Packet<'_>) -> bool {
     match connection.revision() {
         Revision::V3 => {
-            let (path, auth) = split_namespace(&packet.nsp);
-            connect(connection, path, auth)
+            let (path, query) = pathname::split(&packet.nsp);
+            connect(connection, &path, query.map(credentials))
         }
         _ => {
             let auth = (!packet.data.is_empty()).then(|| Arc::from(&*packet.data));
@@ -40,13 +40,12 @@ pub(crate) fn connect_implicitly(connection: &Arc<Connection>) {
 }
 
 /// A protocol 3 client puts its credentials into the query of the namespace: `/admin?token=1`.
-fn split_namespace(nsp: &str) -> (&str, Option<Arc<str>>) {
-    let Some((path, query)) = nsp.split_once('?') else { return (nsp, None) };
+fn credentials(query: &str) -> Arc<str> {
     let mut auth = serde_json::Map::new();
     for (key, value) in query::parameters(query) {
         auth.insert(key.into_owned(), value.into_owned().into());
     }
-    (path, Some(serde_json::Value::Object(auth).to_string().into()))
+    serde_json::Value::Object(auth).to_string().into()
 }
 
 fn connect(connection: &Arc<Connection>, path: &str, auth: Option<Arc<str>>) -> bool {
@@ -185,14 +184,11 @@ mod tests {
     use super::*;
     use crate::adapter::recovery::Session;
     use crate::connection::outbox::Item;
-    use crate::handshake::Request;
     use crate::{ConnectionStateRecovery, Server};
     use sio_protocol::engineio::session::Transport;
 
     fn polling(server: &Server) -> Arc<Connection> {
-        let (parts, ()) = http::Request::new(()).into_parts();
-        let request = Request::new(&parts, None);
-        Connection::open(&server.shared, Revision::V4, Transport::Polling, false, None, request).unwrap()
+        Connection::alone(&server.shared, Transport::Polling)
     }
 
     /// Number and offset of every event that waits for a client.

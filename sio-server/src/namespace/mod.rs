@@ -2,6 +2,7 @@
 
 mod cluster;
 pub(crate) mod connect;
+pub(crate) mod pathname;
 
 use std::fmt;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
@@ -180,8 +181,21 @@ impl NamespaceInner {
 
     fn with_recovery<R>(&self, f: impl FnOnce(&mut Store, u64) -> R) -> Option<R> {
         let store = self.recovery.as_ref().filter(|_| self.recovers())?;
-        let now = self.server()?.now();
-        Some(f(&mut store.locked(), now))
+        let server = self.server()?;
+        let now = server.now();
+        let (result, sweep) = {
+            let mut store = store.locked();
+            (f(&mut store, now), store.begin_sweeps(now))
+        };
+        if let Some(at) = sweep {
+            server.timers.add_sweep(at);
+        }
+        Some(result)
+    }
+
+    /// Drops what clients have not come back for, and says when to look again.
+    pub(crate) fn sweep(&self, now: u64) -> Option<u64> {
+        self.recovery.as_ref()?.locked().sweep(now)
     }
 
     /// The sockets that a broadcast goes to. An event that can be repeated is kept for those who are away and given
@@ -201,6 +215,11 @@ impl NamespaceInner {
             (self.select(options), Some(packet))
         });
         stored.unwrap_or_else(|| (self.select(options), None))
+    }
+
+    #[cfg(test)]
+    pub(crate) fn stored_bytes(&self) -> usize {
+        self.recovery.as_ref().map_or(0, |store| store.locked().bytes())
     }
 
     pub(crate) fn save_session(&self, pid: String, session: Session) {
@@ -224,16 +243,15 @@ impl NamespaceInner {
         rooms: &[String],
         restored: &mut Restored,
     ) -> Result<Vec<Packet<'static>>, Gone> {
-        self.change(socket.id(), |changes| {
-            let missed = self.with_recovery(|store, _| {
-                let missed = store.take_missed(restored)?;
-                if missed.is_empty() {
-                    self.with_rooms(|all| insert(all, socket, rooms, changes));
-                }
-                Ok(missed)
-            });
-            missed.unwrap_or(Err(Gone))
-        })
+        let missed = self.with_recovery(|store, _| {
+            let missed = store.take_missed(restored)?;
+            if missed.is_empty() {
+                self.change(socket.id(), |all, changes| insert(all, socket, rooms, changes));
+            }
+            Ok(missed)
+        });
+        self.tell();
+        missed.unwrap_or(Err(Gone))
     }
 
     pub(crate) fn skips_middlewares(&self) -> bool {
@@ -261,43 +279,54 @@ impl NamespaceInner {
     }
 
     pub(crate) fn insert(&self, socket: &Arc<SocketInner>, rooms: &[String]) {
-        self.change(socket.id(), |changes| self.with_rooms(|all| insert(all, socket, rooms, changes)));
+        self.change(socket.id(), |all, changes| insert(all, socket, rooms, changes));
+        self.tell();
     }
 
     /// Takes a socket out of all its rooms, and gives their names.
     pub(crate) fn remove(&self, socket: &SocketInner) -> Vec<String> {
         let id = socket.id().as_str();
-        self.change(socket.id(), |changes| {
-            let (rooms, removed) = self.with_rooms(|all| (all.of(id), all.remove(id, changes)));
-            // Not under the lock, should it be the last reference.
-            drop(removed);
-            rooms
-        })
+        let (rooms, removed) = self.change(socket.id(), |all, changes| (all.of(id), all.remove(id, changes)));
+        // Not under the lock, should it be the last reference.
+        drop(removed);
+        self.tell();
+        rooms
     }
 
     pub(crate) fn join(&self, socket: &SocketInner, rooms: &[String]) {
         let id = socket.id().as_str();
-        self.change(socket.id(), |changes| {
-            self.with_rooms(|all| rooms.iter().for_each(|room| all.join(id, room, changes)));
-        });
+        self.change(socket.id(), |all, changes| rooms.iter().for_each(|room| all.join(id, room, changes)));
+        self.tell();
     }
 
     pub(crate) fn leave(&self, socket: &SocketInner, rooms: &[String]) {
         let id = socket.id().as_str();
-        self.change(socket.id(), |changes| {
-            self.with_rooms(|all| rooms.iter().for_each(|room| all.leave(id, room, changes)));
-        });
+        self.change(socket.id(), |all, changes| rooms.iter().for_each(|room| all.leave(id, room, changes)));
+        self.tell();
     }
 
-    /// Has `f` change the rooms of the socket `id`, and tells of it afterwards, when no lock is held.
-    fn change<R>(&self, id: &SocketId, f: impl FnOnce(&mut Changes) -> R) -> R {
-        let user = &self.parent.as_deref().unwrap_or(self).room_listeners;
-        let mut changes = Changes::new(self.room_listeners.is_wanted(user));
-        let result = f(&mut changes);
-        if !changes.is_empty() {
-            self.room_listeners.tell(user, &**self.adapter(), id, changes);
+    /// Has `f` change the rooms of the socket `id`. Whoever listens is to be [told](Self::tell) when no lock is held.
+    fn change<R>(&self, id: &SocketId, f: impl FnOnce(&mut Rooms<Arc<SocketInner>>, &mut Changes) -> R) -> R {
+        let mut changes = Changes::new(self.room_listeners.is_wanted(self.user_listeners()));
+        self.with_rooms(|rooms| {
+            let result = f(rooms, &mut changes);
+            if !changes.is_empty() {
+                self.room_listeners.note(id, changes);
+            }
+            result
+        })
+    }
+
+    fn tell(&self) {
+        let user = self.user_listeners();
+        if self.room_listeners.is_wanted(user) {
+            self.room_listeners.tell(user, || &**self.adapter());
         }
-        result
+    }
+
+    /// Those that have the user's callback: a child's are its parent's.
+    fn user_listeners(&self) -> &RoomListeners {
+        &self.parent.as_deref().unwrap_or(self).room_listeners
     }
 
     /// The namespaces an emit on this one goes to: itself, or the children of a parent.
@@ -402,7 +431,9 @@ impl Namespace {
     }
 
     /// Calls `handler` for every event `event` of any socket. Handlers of one socket start in the order of its
-    /// packets; one that waits does not hold up the next, and runs on if the client disconnects.
+    /// packets; one that waits does not hold up the next, as long as fewer than
+    /// [`max_running_handlers`](crate::ServerBuilder::max_running_handlers) of its connection do, and runs on if the
+    /// client disconnects.
     ///
     /// What it returns is the acknowledgement: `Ok(value)` answers with `value`, `Err(error)` with
     /// `{"error": text}` (and is reported to [`Server::on_error`]), `()` does not answer. Arguments that do not fit
@@ -448,9 +479,9 @@ impl Namespace {
         self
     }
 
-    /// Calls `callback` when a room of this node begins or ends, or a socket goes in or out. It runs on the thread
-    /// that made the change and should be quick. A socket's own room is not reported. Node: the events of
-    /// `namespace.adapter`.
+    /// Calls `callback` when a room of this node begins or ends, or a socket goes in or out: one call at a time, in the
+    /// order of the changes. It runs on the thread that made the change, or on one that was telling another change at
+    /// that moment, and should be quick. A socket's own room is not reported. Node: the events of `namespace.adapter`.
     pub fn on_room_event(&self, callback: impl Fn(&RoomEvent) + Send + Sync + 'static) -> &Self {
         self.0.parent.as_deref().unwrap_or(&self.0).room_listeners.set_callback(Arc::new(callback));
         self

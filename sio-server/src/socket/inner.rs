@@ -130,6 +130,15 @@ impl SocketInner {
         }
     }
 
+    pub(super) fn is_in(&self, room: &str) -> bool {
+        match self.stage() {
+            stage::CONNECTING => {
+                self.if_cold(|cold| cold.early_rooms.iter().any(|early| early == room)).unwrap_or_default()
+            }
+            _ => self.namespace.with_rooms(|rooms| rooms.contains(self.id.as_str(), room)),
+        }
+    }
+
     pub(super) fn stage(&self) -> u8 {
         self.stage.load(Ordering::Acquire)
     }

@@ -242,10 +242,10 @@ impl Socket {
         self.0.rooms()
     }
 
-    /// Whether it is in a room.
+    /// Whether it is in a room; in a middleware, whether it will be put into it.
     #[must_use]
     pub fn is_in(&self, room: &str) -> bool {
-        self.0.namespace().with_rooms(|rooms| rooms.contains(self.id().as_str(), room))
+        self.0.is_in(room)
     }
 
     // Data

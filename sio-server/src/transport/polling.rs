@@ -98,8 +98,8 @@ async fn get(connection: Arc<Connection>, client: Client) -> Response<Body> {
     let items = poll_fn(|cx| held.poll(cx)).await;
     held.answered = true;
     let waited = held.waited;
-    drop(held);
     let jsonp = connection.with_polling(|polling| polling.jsonp.clone());
+    drop(held);
     let mut encoder = Encoder::new(connection.revision(), connection.base64(), jsonp.as_deref());
     for item in &items {
         push_item(&mut encoder, item);
@@ -155,6 +155,7 @@ impl Held<'_> {
 impl Drop for Held<'_> {
     fn drop(&mut self) {
         self.connection.with_polling(|polling| polling.held = false);
+        self.connection.release_polling();
         if !self.answered && self.connection.transport() == Transport::Polling {
             self.connection.with_outbox(|outbox| {
                 if outbox.channel != Channel::WebSocket {
@@ -236,21 +237,21 @@ where
 
 /// Handles the packets of a body in order.
 async fn receive(connection: &Arc<Connection>, kind: BodyKind, body: &[u8]) {
+    let mut packets = Decoder::new(connection.revision(), kind, body);
     loop {
-        if let Some(mut dispatch) = Dispatch::begin(connection) {
-            for packet in Decoder::new(connection.revision(), kind, body) {
-                let next = match packet {
-                    Ok(packet) => dispatch.packet(Transport::Polling, packet),
-                    Err(error) => dispatch.malformed(Transport::Polling, &error),
-                };
-                if next != Next::Continue {
-                    return;
-                }
+        // The answer waits, and with it the client's next POST.
+        poll_fn(|cx| connection.poll_room(cx)).await;
+        let mut dispatch = poll_fn(|cx| Dispatch::poll_begin(connection, cx)).await;
+        while !connection.is_backlogged() {
+            let next = match packets.next() {
+                Some(Ok(packet)) => dispatch.packet(Transport::Polling, packet),
+                Some(Err(error)) => dispatch.malformed(Transport::Polling, &error),
+                None => return,
+            };
+            if next != Next::Continue {
+                return;
             }
-            return;
         }
-        // A WebSocket of the same session is handling a batch on another thread, which does not wait for us.
-        tokio::task::yield_now().await;
     }
 }
 
@@ -292,7 +293,14 @@ struct Posting<'a> {
 
 impl Drop for Posting<'_> {
     fn drop(&mut self) {
-        self.connection.with_polling(|polling| polling.posting = false);
+        let candidate = self.connection.with_polling(|polling| {
+            polling.posting = false;
+            polling.candidate.as_ref().map(|(_, candidate)| candidate.clone())
+        });
+        self.connection.release_polling();
+        if let Some(candidate) = candidate {
+            candidate.wake();
+        }
         if !self.done {
             self.connection.end(DisconnectReason::TransportError, End::Abrupt(None));
         }
@@ -304,5 +312,32 @@ impl Drop for Posting<'_> {
                 waker.wake_by_ref();
             }
         });
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::Server;
+    use crate::connection::dispatch::Next;
+
+    #[test]
+    fn an_upgraded_session_keeps_nothing_for_polling_once_its_last_requests_are_over() {
+        let connection = Connection::alone(&Server::new().shared, Transport::Polling);
+        connection.with_polling(|polling| (polling.held, polling.posting) = (true, true));
+        let held = Held { connection: &connection, answered: false, waited: true };
+        let posting = Posting { connection: &connection, done: true };
+        let timing = connection.timing();
+        let candidate =
+            connection.with_session(|session, now| session.handle_candidate(timing, now)).unwrap();
+        for (text, next) in [("2probe", Next::AnswerProbe), ("5", Next::Upgraded)] {
+            let mut dispatch = Dispatch::begin(&connection).unwrap().of_candidate(candidate);
+            assert_eq!(dispatch.websocket_text(text), next);
+        }
+        connection.release_polling();
+        drop(posting);
+        assert!(connection.keeps_polling(), "a poll is not answered yet");
+        drop(held);
+        assert!(!connection.keeps_polling());
     }
 }

@@ -8,6 +8,7 @@ use std::future::poll_fn;
 use std::io;
 use std::ops::ControlFlow;
 use std::sync::Arc;
+use std::task::ready;
 use std::time::Duration;
 
 use http::request::Parts;
@@ -143,6 +144,7 @@ async fn probe(connection: Arc<Connection>, mut raw: Raw, mut reader: Reader, in
     connection.with_polling(|polling| polling.candidate.take_if(|(id, _)| *id == candidate));
     match proof {
         Ok(Proof::Upgraded) => {
+            connection.release_polling();
             if reader.deflates() {
                 connection.set_deflate();
             }
@@ -179,15 +181,13 @@ async fn prove(
                 n => input.extend_from_slice(&buf[..n]),
             }
         }
-        let mut dispatch = loop {
+        let mut dispatch = poll_fn(|cx| {
             // What a POST brings came before what the WebSocket brings.
-            if !connection.is_posting()
-                && let Some(dispatch) = Dispatch::begin_candidate(connection, candidate)
-            {
-                break dispatch;
-            }
-            tokio::time::sleep(BUSY_WAIT).await;
-        };
+            ready!(connection.poll_posted(candidate, cx));
+            Dispatch::poll_begin(connection, cx)
+        })
+        .await
+        .of_candidate(candidate);
         let mut answer = false;
         let mut pong = PongReply::default();
         let mut proof = None;
@@ -278,8 +278,5 @@ fn text_frame(text: &str) -> Vec<u8> {
 
 /// A probe is a few bytes; what follows it in the same read is rarely more.
 const PROBE_BUFFER: usize = 4096;
-/// Between two looks at a POST that is still being received. Only a client that does not wait for its own requests
-/// before it upgrades gets here.
-const BUSY_WAIT: Duration = Duration::from_millis(2);
 /// How long a refused WebSocket may take to close its side.
 const CLOSE_WAIT: Duration = Duration::from_secs(5);
