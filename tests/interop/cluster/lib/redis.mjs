@@ -1,4 +1,5 @@
-// A redis-server of our own: without persistence, on a free port, in a folder of its own.
+// A redis-server of our own: without persistence, on a free port, in a folder of its own. It ends with this process,
+// however that ends.
 import { spawn } from "node:child_process";
 import { once } from "node:events";
 import { mkdtempSync, rmSync } from "node:fs";
@@ -8,6 +9,9 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { createInterface } from "node:readline";
 import { Difference, within } from "../../lib/check.mjs";
+
+/** Kills the process that it is told of when its input ends. */
+const WATCHER = 'read -r _; kill -KILL "$1"';
 
 const { createClient } = createRequire(import.meta.url)("redis-5");
 
@@ -38,6 +42,11 @@ export class Redis {
     const failed = once(this.child, "error").then(([error]) => {
       throw new Error(`cannot start ${this.program}: ${error.message}`);
     });
+    // Without a process there is nobody to be watched.
+    if (this.child.pid) {
+      const watched = ["-c", WATCHER, "sh", String(this.child.pid)];
+      this.watcher = spawn("sh", watched, { stdio: ["pipe", "ignore", "ignore"] });
+    }
     const ready = new Promise((resolve, reject) => {
       createInterface({ input: this.child.stdout }).on("line", (line) => line.includes("Ready to accept") && resolve());
       this.child.once("exit", (code) => reject(new Error(`redis-server ended with ${code}`)));
@@ -54,7 +63,7 @@ export class Redis {
   async kill() {
     this.client.destroy();
     const gone = once(this.child, "exit");
-    this.child.kill("SIGKILL");
+    this.watcher.stdin.end();
     await gone;
   }
 
