@@ -50,6 +50,7 @@ impl Decode for LinesDecoder {
         if let Some((_, outstanding)) = self.waiting {
             return Err(Malformed::TextWhileBinaryPending { outstanding });
         }
+        assert_ne!(text, "panic");
         let lines: Vec<&str> = text.splitn(5, '\n').collect();
         let [kind, nsp, id, count, data] = lines[..] else { return Err(Malformed::EmptyPacket) };
         let id = id.parse().ok();
@@ -243,7 +244,8 @@ async fn an_error_of_the_decoder_ends_the_connection() {
         async {}
     });
     let too_many = format!("event\n/\n-\n{}\n[\"add\",1,2]", Limits::default().max_attachments + 1);
-    let wrong: [&[Message]; 7] = [
+    let wrong: [&[Message]; 8] = [
+        &[Message::text("4panic")],
         &[Message::text("4")],
         &[Message::text("42[\"add\",1,2]")],
         &[Message::text("4shout\n/\n-\n0\n[\"add\",1,2]")],

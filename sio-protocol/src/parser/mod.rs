@@ -32,7 +32,8 @@ pub trait Parser: Debug + Send + Sync + 'static {
     fn encode(&self, packet: &Packet<'_>, out: &mut Vec<Frame>);
 }
 
-/// Puts packets together from the messages of one connection. After an error the connection is to be closed.
+/// Puts packets together from the messages of one connection. After an error, or a panic, the connection is to be
+/// closed.
 pub trait Decode: Debug + Send {
     /// Takes a text message. `None` means that more messages have to follow before there is a packet.
     ///
