@@ -67,3 +67,9 @@ pub use link::{
     Stats as LinkStats,
 };
 pub use sharded::{ShardedRedisAdapter, ShardedRedisAdapterBuilder, SubscriptionMode};
+
+/// The example of the crate's front page compiles.
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+#[derive(Debug)]
+pub struct Readme;

@@ -115,3 +115,9 @@ pub use fred;
 pub use queue::Stats;
 pub use rooms::IntoRooms;
 pub use sio_protocol::cluster::sharded::Mode;
+
+/// The example of the crate's front page compiles.
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+#[derive(Debug)]
+pub struct Readme;

@@ -50,3 +50,9 @@ mod json;
 
 pub use error::Malformed;
 pub use limits::Limits;
+
+/// The example of the crate's front page compiles.
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+#[derive(Debug)]
+pub struct Readme;

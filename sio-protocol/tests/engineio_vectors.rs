@@ -1,7 +1,8 @@
 //! Runs what was recorded from Node's `engine.io` 3.6.2 and 6.6.12 and `engine.io-parser` 5.2.3 against this crate.
 //!
 //! The recordings are of whole servers; here is run what needs no server: polling bodies, WebSocket messages and the
-//! session's verdicts. Every vector is either run or listed in `NOT_RUN` with a reason.
+//! session's verdicts. Every vector is either run or listed in `NOT_RUN` with a reason. What a server has to do with it
+//! is replayed against one in `tests/tests/engineio_vectors.rs`.
 
 #![expect(clippy::unwrap_used, reason = "a helper that cannot go on fails its test")]
 

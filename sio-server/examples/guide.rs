@@ -83,8 +83,9 @@ fn disconnection(io: &Server) {
             // The last moment at which its rooms can be read.
             io.to(socket.rooms()).except(&socket).emit("gone", &(socket.id(), reason.as_str()));
         })
-        .on_disconnect(async |socket: Socket| {
-            assert!(socket.rooms().is_empty(), "nobody has left them for it");
+        .on_disconnect(async |io: Server, socket: Socket| {
+            // Nobody has left them for it, and yet there are none.
+            io.emit("left", &(socket.id(), socket.rooms()));
             println!("{} disconnected", socket.id());
         });
 }

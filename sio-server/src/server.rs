@@ -427,7 +427,8 @@ impl Server {
 
     /// Closes the server: new sessions are refused, every socket is disconnected with `server shutting down`, and
     /// when nothing is left (at the latest after 5 seconds for clients that do not close their side) it returns.
-    /// Node: `io.close()`.
+    /// `disconnect` handlers have started then; those that wait for something go on, but are not waited for. Node:
+    /// `io.close()`.
     pub async fn close(&self) {
         let shared = &self.shared;
         shared.closed.store(true, Ordering::Release);

@@ -25,10 +25,11 @@ pub fn full_run() -> bool {
     full
 }
 
-/// A running server without persistence. It ends with this value.
+/// A running server without persistence. It ends with this value, or with the process that has started it.
 #[derive(Debug)]
 pub struct Redis {
     process: Child,
+    watcher: Watcher,
     port: u16,
     directory: PathBuf,
     options: Vec<String>,
@@ -72,8 +73,8 @@ impl Redis {
         // Somebody else may take the port before Redis does.
         for _ in 0..20 {
             let port = free_port();
-            if let Some(process) = spawn(port, &directory, &options) {
-                return Self { process, port, directory, options };
+            if let Some((process, watcher)) = spawn(port, &directory, &options) {
+                return Self { process, watcher, port, directory, options };
             }
         }
         panic!("redis-server does not start; is it installed?");
@@ -99,8 +100,8 @@ impl Redis {
 
     /// Kills it, as a crash would.
     pub fn kill(&mut self) {
-        // It may have ended by itself.
-        let _ = self.process.kill();
+        self.watcher.end();
+        // It may have been killed before.
         let _ = self.process.wait();
     }
 
@@ -109,7 +110,8 @@ impl Redis {
     /// # Panics
     /// When it does not start.
     pub fn restart(&mut self) {
-        self.process = spawn(self.port, &self.directory, &self.options).expect("redis starts again");
+        (self.process, self.watcher) =
+            spawn(self.port, &self.directory, &self.options).expect("redis starts again");
     }
 
     /// Says something to it and gives its answer, which has to be one line or one text.
@@ -147,6 +149,29 @@ impl Drop for Redis {
     fn drop(&mut self) {
         self.kill();
         let _ = fs::remove_dir_all(&self.directory);
+    }
+}
+
+/// A shell that kills a process when its own input ends: when that is wanted, or when this process is gone, however it
+/// went. A test that is killed drops nothing.
+#[derive(Debug)]
+struct Watcher(Child);
+
+impl Watcher {
+    fn over(process: &Child) -> Self {
+        let shell = Command::new("sh")
+            .args(["-c", r#"read -r _; kill -KILL "$1""#, "sh", &process.id().to_string()])
+            .stdin(Stdio::piped())
+            .stdout(Stdio::null())
+            .stderr(Stdio::null())
+            .spawn();
+        Self(shell.expect("a shell"))
+    }
+
+    /// Kills the process, which is not waited for: until it is, no other can have got its number.
+    fn end(&mut self) {
+        drop(self.0.stdin.take());
+        let _ = self.0.wait();
     }
 }
 
@@ -241,7 +266,7 @@ enum Item {
     Array(usize),
 }
 
-fn spawn(port: u16, directory: &Path, options: &[String]) -> Option<Child> {
+fn spawn(port: u16, directory: &Path, options: &[String]) -> Option<(Child, Watcher)> {
     let mut process = Command::new("redis-server")
         .args(options)
         .args(["--port", &port.to_string(), "--bind", "127.0.0.1"])
@@ -251,17 +276,18 @@ fn spawn(port: u16, directory: &Path, options: &[String]) -> Option<Child> {
         .stderr(Stdio::null())
         .spawn()
         .ok()?;
+    let mut watcher = Watcher::over(&process);
     let mut log = BufReader::new(process.stdout.take()?);
     let mut line = String::new();
     while log.read_line(&mut line).is_ok_and(|length| length > 0) {
         if line.contains("Ready to accept connections") || line.contains("+monitor master") {
             // Its log must not fill up the pipe.
             std::thread::spawn(move || std::io::copy(&mut log, &mut std::io::sink()));
-            return Some(process);
+            return Some((process, watcher));
         }
         line.clear();
     }
-    let _ = process.kill();
+    watcher.end();
     let _ = process.wait();
     None
 }

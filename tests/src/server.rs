@@ -77,6 +77,12 @@ impl<T> Log<T> {
         }
     }
 
+    /// Whether nothing has been sent beyond what was taken.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
     /// Asserts that nothing has been sent beyond what was taken.
     ///
     /// # Panics

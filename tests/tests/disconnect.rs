@@ -2,10 +2,13 @@
 
 #![allow(clippy::unwrap_used, reason = "a helper that cannot go on fails its test")]
 
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use sio_server::{Args, DisconnectReason, Reply, Server, Socket};
 use sio_tests::{Bus, Client, Frame, Http, Message, Polling, Ws, disconnects, log, serve, within};
+use tokio::sync::Semaphore;
 
 #[tokio::test]
 async fn every_end_has_its_reason_in_the_words_of_node() {
@@ -274,6 +277,78 @@ async fn a_closed_server_refuses_handshakes_where_it_is_mounted() {
     assert_eq!((response.status, response.text()), (403, r#"{"code":4,"message":"server shutting down"}"#));
     let refused = Ws::try_over(http, "/socket.io/?EIO=4&transport=websocket", &[]).await;
     assert_eq!(refused.unwrap_err().status, 400);
+}
+
+#[tokio::test]
+async fn disconnect_handlers_have_started_when_a_server_is_closed_and_those_that_wait_go_on() {
+    let io = Server::new();
+    let (started, permits) = (Arc::new(AtomicUsize::new(0)), Arc::new(Semaphore::new(0)));
+    let (ends, mut ended) = log();
+    io.sockets().on_disconnect({
+        let (started, permits) = (Arc::clone(&started), Arc::clone(&permits));
+        move |reason: DisconnectReason| {
+            let (started, permits, ends) = (Arc::clone(&started), Arc::clone(&permits), ends.clone());
+            async move {
+                started.fetch_add(1, Ordering::Relaxed);
+                permits.acquire().await.unwrap().forget();
+                let _ = ends.send(reason);
+            }
+        }
+    });
+    let address = serve(&io).await;
+    let (mut ws, _) = Client::connected(address).await;
+    let mut polling = Client::polling(address).await;
+    polling.join("/").await;
+    let closing = tokio::spawn({
+        let io = io.clone();
+        async move { io.close().await }
+    });
+    ws.expect_close(None).await;
+    drop((ws, polling));
+    within("the server to close", closing).await.unwrap();
+    assert_eq!(started.load(Ordering::Relaxed), 2);
+    ended.assert_empty();
+    permits.add_permits(2);
+    assert_eq!(ended.take(2).await, [DisconnectReason::ServerShuttingDown; 2]);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_server_that_closes_waits_for_handlers_of_a_session_that_has_just_ended() {
+    let io = Server::new();
+    let (sockets, mut connected) = log();
+    let (runs, mut running) = log();
+    let (release, released) = std::sync::mpsc::channel::<()>();
+    let released = Mutex::new(released);
+    io.sockets()
+        .on_connection(move |socket: Socket| {
+            let _ = sockets.send(socket);
+            async {}
+        })
+        .on_disconnect(move || {
+            let _ = runs.send(());
+            // The thread that has ended the session stays in here.
+            released.lock().unwrap().recv().unwrap();
+            async {}
+        });
+    // Mounted elsewhere, so that nothing but the handler can be waited for: no connection is the server's own.
+    let listener = tokio::net::TcpListener::bind(("127.0.0.1", 0)).await.unwrap();
+    let address = listener.local_addr().unwrap();
+    let app = axum::Router::new().route_service("/socket.io/", io.service());
+    tokio::spawn(async move { axum::serve(listener, app).await });
+    let mut client = Client::polling(address).await;
+    client.join("/").await;
+    let socket = connected.next().await;
+    let ending = tokio::task::spawn_blocking(move || socket.close_connection());
+    running.next().await;
+    let mut closing = std::pin::pin!(io.close());
+    tokio::select! {
+        biased;
+        () = &mut closing => panic!("closed while a handler runs"),
+        () = std::future::ready(()) => {}
+    }
+    release.send(()).unwrap();
+    within("the server to close", closing).await;
+    within("the handler", ending).await.unwrap();
 }
 
 #[tokio::test]

@@ -4,9 +4,10 @@ use std::convert::Infallible;
 
 use hyper::body::Incoming;
 use hyper::service::service_fn;
+use hyper_util::rt::TokioIo;
 use sio_server::Server;
-use sio_tests::{Client, Http, Polling};
-use tokio::net::TcpListener;
+use sio_tests::{Client, Http, Polling, log};
+use tokio::net::{TcpListener, TcpStream};
 use tower_layer::Layer as _;
 
 #[tokio::test]
@@ -39,5 +40,31 @@ async fn a_layer_on_every_route_and_method_is_one_server() {
     client.join("/").await;
     io.emit("x", &());
     client.expect("2[\"x\"]").await;
+    io.close().await;
+}
+
+#[tokio::test]
+async fn what_the_server_accepts_does_not_wait_for_acknowledgements() {
+    let io = Server::new();
+    let (options, mut seen) = log();
+    // Whoever upgrades gets the very stream that was accepted.
+    let site = service_fn(move |mut request: http::Request<Incoming>| {
+        let options = options.clone();
+        async move {
+            tokio::spawn(async move {
+                let upgraded = hyper::upgrade::on(&mut request).await.unwrap();
+                let stream = upgraded.downcast::<TokioIo<TcpStream>>().unwrap().io.into_inner();
+                let _ = options.send(stream.nodelay().unwrap());
+            });
+            let response = http::Response::builder().status(101).header("Upgrade", "nothing");
+            Ok::<_, Infallible>(response.header("Connection", "Upgrade").body(String::new()).unwrap())
+        }
+    });
+    let listener = TcpListener::bind(("127.0.0.1", 0)).await.unwrap();
+    let address = io.serve(listener, io.layer().layer(site)).unwrap().address();
+    let mut http = Http::connect(address).await;
+    let upgrade = [("Connection", "Upgrade"), ("Upgrade", "nothing")];
+    assert_eq!(http.request("GET", "/", &upgrade, b"").await.status, 101);
+    assert!(seen.next().await, "TCP_NODELAY is not set");
     io.close().await;
 }

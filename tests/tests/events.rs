@@ -500,6 +500,38 @@ async fn arguments_that_cannot_be_sent_are_told_to_the_caller_or_to_on_error() {
 }
 
 #[tokio::test]
+async fn send_emits_message_to_whom_emit_would() {
+    let io = Server::new();
+    let other = io.of("/other");
+    let (sockets, mut connected) = log();
+    io.sockets().on_connection(move |socket: Socket| {
+        let _ = sockets.send(socket);
+        async {}
+    });
+    let address = serve(&io).await;
+    let (mut ada, _) = Client::connected(address).await;
+    let socket = connected.next().await;
+    let (mut bob, _) = Client::connected(address).await;
+    bob.join("/other").await;
+    connected.next().await.join("room");
+    socket.send(&("socket", 1));
+    ada.expect(r#"2["message","socket",1]"#).await;
+    io.send("server");
+    for client in [&mut ada, &mut bob] {
+        client.expect(r#"2["message","server"]"#).await;
+    }
+    other.send(&[1]);
+    bob.expect(r#"2/other,["message",1]"#).await;
+    io.to("room").send(&());
+    bob.expect(r#"2["message"]"#).await;
+    // Nothing else has reached anybody.
+    io.emit("last", &());
+    for client in [&mut ada, &mut bob] {
+        client.expect(r#"2["last"]"#).await;
+    }
+}
+
+#[tokio::test]
 async fn what_is_sent_is_heard_by_outgoing_listeners() {
     let io = Server::new();
     let (seen, mut events) = log();

@@ -158,6 +158,7 @@ mod the_guide {
         bob.ask(r#"["join","some room"]"#).await;
         bob.send("1").await;
         ada.expect(&format!(r#"2["gone","{bob_id}","client namespace disconnect"]"#)).await;
+        ada.expect(&format!(r#"2["left","{bob_id}",[]]"#)).await;
         let again = bob.join("/").await;
         assert_eq!(bob.ask(r#"["leave","nothing"]"#).await, serde_json::json!([[again]]));
     }

@@ -89,6 +89,28 @@ async fn the_descriptor_of_a_connection_goes_with_its_end_whoever_keeps_the_sock
 }
 
 #[tokio::test]
+async fn the_descriptor_goes_when_a_client_is_lost_that_did_not_read() {
+    let io = Server::new();
+    let mut connected = sockets(&io);
+    let mut reasons = disconnects(&io);
+    let address = serve(&io).await;
+    let (ws, inode) = open(address, "/socket.io/?EIO=4&transport=websocket").await;
+    let mut client = Client::over(ws);
+    client.recv_engine().await;
+    client.join("/").await;
+    let kept = connected.next().await;
+    // More than the kernel takes, so that the task of the connection waits to write when it ends.
+    for _ in 0..10 {
+        kept.emit("unread", &"x".repeat(1_000_000));
+    }
+    // What it has not read makes the kernel reset the connection.
+    drop(client);
+    assert_eq!(reasons.next().await, DisconnectReason::TransportClose);
+    closed(&inode).await;
+    drop(kept);
+}
+
+#[tokio::test]
 async fn the_descriptor_of_an_upgraded_session_goes_with_its_end() {
     let io = Server::new();
     let mut connected = sockets(&io);

@@ -116,7 +116,39 @@ async fn a_client_that_said_goodbye_or_gives_what_is_unknown_starts_anew() {
 }
 
 #[tokio::test]
-async fn a_session_is_given_back_once_and_not_too_late() {
+async fn a_session_is_given_back_once() {
+    let io = server();
+    let mut connected = connections(&io);
+    let mut reasons = disconnects(&io);
+    let address = serve(&io).await;
+    let mut client = Client::websocket(address).await;
+    let first = join(&mut client, "").await;
+    io.emit("x", &());
+    let auth = json!({"pid": first["pid"], "offset": event(&mut client).await.1}).to_string();
+    drop(client);
+    reasons.next().await;
+    assert!(!connected.next().await.1);
+    let mut back = Client::websocket(address).await;
+    assert_eq!(join(&mut back, &auth).await, first);
+    assert!(connected.next().await.1);
+    // Neither while it is there nor after its goodbye does anybody else become it.
+    for goodbye in [false, true] {
+        if goodbye {
+            back.send("1").await;
+            assert_eq!(reasons.next().await, DisconnectReason::ClientNamespaceDisconnect);
+        }
+        let mut other = Client::websocket(address).await;
+        let second = join(&mut other, &auth).await;
+        assert_ne!(second["sid"], first["sid"]);
+        assert_ne!(second["pid"], first["pid"]);
+        assert!(!connected.next().await.1);
+        drop(other);
+        assert_eq!(reasons.next().await, DisconnectReason::TransportClose);
+    }
+}
+
+#[tokio::test]
+async fn a_session_is_not_given_back_too_late() {
     let recovery = ConnectionStateRecovery::new().max_disconnection_duration(Duration::from_millis(50));
     let io = Server::builder().connection_state_recovery(recovery).build();
     let mut connected = connections(&io);
@@ -252,6 +284,8 @@ impl Parser for Meddling {
             match (packet.kind, packet.event_name().as_deref()) {
                 (PacketKind::Event, Some("missed")) => io.emit("while it catches up", &()),
                 (PacketKind::Connect, _) => io.emit("while it is connected", &()),
+                // Now it is about to be put into its rooms, but there is still something that it has missed.
+                (PacketKind::Event, Some("while it is connected")) => io.emit("while that is sent", &()),
                 _ => {}
             }
         }
@@ -274,6 +308,7 @@ async fn nothing_falls_between_what_was_missed_and_what_comes_live() {
     assert_eq!(event(&mut client).await.0, json!(["while it catches up"]));
     client.expect(&reply).await;
     assert_eq!(event(&mut client).await.0, json!(["while it is connected"]));
+    assert_eq!(event(&mut client).await.0, json!(["while that is sent"]));
     io.emit("live", &());
     assert_eq!(event(&mut client).await.0, json!(["live"]));
 }

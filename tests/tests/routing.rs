@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use sio_server::{Cookie, Cors, SameSite, Server, Socket};
-use sio_tests::{Client, Http, Polling, Response, Ws, log, serve};
+use sio_tests::{Client, Http, Polling, Response, Ws, log, serve, within};
 
 const HANDSHAKE: &str = "/socket.io/?EIO=4&transport=polling";
 
@@ -66,6 +66,30 @@ async fn the_first_check_that_fails_decides() {
         assert_eq!((response.status, &body["code"]), (status, &code.into()), "{verb} {query}");
     }
     assert_eq!(io.session_count(), 0);
+}
+
+#[tokio::test]
+async fn an_origin_that_must_not_be_sent_back_is_refused() {
+    let io = Server::builder().cors(Cors::reflect()).build();
+    let address = serve(&io).await;
+    let request = |origin: &[u8]| {
+        let head = format!("GET {HANDSHAKE} HTTP/1.1\r\nHost: t\r\nOrigin: ");
+        [head.as_bytes(), origin, b"\r\n\r\n"].concat()
+    };
+    for control in [0, 1, 8, 0x0b, 0x1f, 0x7f] {
+        let mut http = Http::connect(address).await;
+        http.write(&request(&[b"http://a", &[control][..], b"b"].concat())).await;
+        let response = within("the refusal", http.response()).await.unwrap();
+        assert_eq!(response.status, 400, "{control:#x}");
+        assert_eq!(response.header("access-control-allow-origin"), None, "{control:#x}");
+    }
+    assert_eq!(io.session_count(), 0);
+    for fine in [&b"http://a\tb"[..], "http://ä".as_bytes()] {
+        let mut http = Http::connect(address).await;
+        http.write(&request(fine)).await;
+        let response = within("the handshake", http.response()).await.unwrap();
+        assert_eq!(response.status, 200, "{fine:?}");
+    }
 }
 
 #[tokio::test]

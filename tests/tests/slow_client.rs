@@ -1,7 +1,10 @@
 //! A client that does not read: its queue has a bound, and what happens at the bound costs nobody else.
 
+use std::cell::Cell;
+
+use hyper_util::rt::TokioIo;
 use sio_server::{DisconnectReason, EmitError, Server, Socket};
-use sio_tests::{Client, disconnects, log, serve};
+use sio_tests::{Client, Frame, Http, Ws, disconnects, frame, log, opcode, serve};
 
 /// More than the kernel buffers for one connection, in all.
 const MESSAGE: usize = 1_000_000;
@@ -115,21 +118,64 @@ async fn a_client_that_reads_slowly_gets_everything_in_order() {
 }
 
 #[tokio::test]
-async fn a_flood_of_pings_without_reading_ends_like_any_slow_client() {
-    let io = Server::builder().max_queued_bytes(10_000).build();
+async fn a_flood_of_pings_without_reading_is_not_read_on() {
+    const BOUND: usize = 10_000;
+    /// What the stream holds for a client that does not read: unlike a kernel's buffer, neither much nor growing.
+    const STREAM: usize = 4096;
+    let io = Server::builder().max_queued_bytes(BOUND).build();
     let mut reasons = disconnects(&io);
-    let (mut client, _) = Client::connected(serve(&io).await).await;
-    let pings: Vec<u8> =
-        std::iter::repeat_with(|| sio_tests::frame(0x89, &[0; 125])).take(100).flatten().collect();
-    // Pongs are few for many pings, so what has to be seen is only that nothing grows without end: either the server
-    // stops reading, or it ends the connection.
+    let (ours, theirs) = tokio::io::duplex(STREAM);
+    let service = io.service();
+    tokio::spawn(async move {
+        let connection = hyper::server::conn::http1::Builder::new()
+            .serve_connection(TokioIo::new(theirs), service)
+            .with_upgrades();
+        let _ = connection.await;
+    });
+    let target = "/socket.io/?EIO=4&transport=websocket";
+    let mut ws = Ws::try_over(Http::over(ours), target, &[]).await.expect("the answer is 101");
+    assert!(ws.recv().await.starts_with("0{"));
+    ws.send("40").await;
+    assert!(ws.recv().await.starts_with("40{"));
+    let ping = frame(0x80 | opcode::PING, &[7; 125]);
+    let taken = Cell::new(0);
     let flood = async {
-        for _ in 0..2000 {
-            client.ws().write(&pings).await;
+        // Each by itself: pings that come together are owed one pong.
+        while taken.get() < 10_000 {
+            ws.write(&ping).await;
+            taken.set(taken.get() + 1);
+            tokio::task::yield_now().await;
+        }
+    };
+    // Nothing here comes from outside of this thread: when nothing moves after that many turns, nothing will.
+    let standstill = async {
+        let mut last = (0, 0);
+        while last.1 < 1000 {
+            tokio::task::yield_now().await;
+            last = if last.0 == taken.get() { (last.0, last.1 + 1) } else { (taken.get(), 0) };
         }
     };
     tokio::select! {
-        () = flood => {}
-        reason = reasons.next() => assert_eq!(reason, DisconnectReason::SlowClient),
+        () = flood => panic!("{} pings were read of a client that reads no pong", taken.get()),
+        () = standstill => {}
     }
+    assert!(taken.get() > BOUND / 2 / 127, "{} pings fill no queue", taken.get());
+    // Nor is it the end. Once it reads it gets what waited, which was within the bound, and is heard again.
+    reasons.assert_empty();
+    assert_eq!(io.session_count(), 1);
+    let pong = Frame { head: 0x80 | opcode::PONG, payload: vec![7; 125] };
+    for _ in 0..BOUND / 2 / 127 {
+        assert_eq!(ws.next().await.as_ref(), Some(&pong));
+    }
+    io.emit("after", &());
+    let mut pongs = 0;
+    let after = loop {
+        match ws.next().await.expect("the connection goes on") {
+            frame if frame == pong => pongs += 1,
+            frame => break frame,
+        }
+    };
+    assert_eq!(after, Frame::text("42[\"after\"]"));
+    assert!((pongs + BOUND / 2 / 127) * 127 < STREAM + BOUND, "{pongs} more pongs");
+    reasons.assert_empty();
 }

@@ -24,6 +24,10 @@ struct Joined {
 }
 
 async fn joined(io: &Server) -> Joined {
+    joined_with(io, 4).await
+}
+
+async fn joined_with(io: &Server, revision: u8) -> Joined {
     let (seen, numbers) = log();
     let (sockets, mut connected) = log();
     io.sockets()
@@ -36,8 +40,10 @@ async fn joined(io: &Server) -> Joined {
             async {}
         });
     let reasons = disconnects(io);
-    let mut polling = Polling::open(serve(io).await).await;
-    polling.say(&[Message::text("40")]).await;
+    let mut polling = Polling::open_with(serve(io).await, revision, "").await;
+    if revision == 4 {
+        polling.say(&[Message::text("40")]).await;
+    }
     polling.next().await;
     Joined { polling, socket: connected.next().await, numbers, reasons }
 }
@@ -167,19 +173,40 @@ async fn a_held_poll_gets_a_noop_while_the_websocket_probes() {
 
 #[tokio::test]
 async fn a_poll_that_is_held_at_the_upgrade_gets_a_close() {
-    let Joined { mut polling, socket, .. } = joined(&Server::new()).await;
-    let mut ws = probe(&polling).await;
-    polling.hold().await;
-    ws.send("5").await;
-    // Within the hundred milliseconds in which no noop is due; a noop is right as well, but then a poll is a mistake.
-    let held = polling.held().await;
-    assert!(held.text() == "1" || held.text() == "6", "{}", held.text());
-    socket.emit("after", &());
-    assert_eq!(ws.recv().await, "42[\"after\"]");
-    for response in [polling.get().await, polling.post("42[\"n\",1]").await] {
-        assert_eq!((response.status, response.text()), (400, r#"{"code":3,"message":"Bad request"}"#));
+    for (revision, close, noop) in [(4, "1", "6"), (3, "1:1", "1:6")] {
+        within_the_time_of_a_noop(async || {
+            let Joined { mut polling, socket, .. } = joined_with(&Server::new(), revision).await;
+            let mut ws = probe(&polling).await;
+            polling.hold().await;
+            ws.send("5").await;
+            let held = polling.held().await.text().to_owned();
+            socket.emit("after", &());
+            assert_eq!(ws.recv().await, "42[\"after\"]");
+            for response in [polling.get().await, polling.post("6").await] {
+                assert_eq!(
+                    (response.status, response.text()),
+                    (400, r#"{"code":3,"message":"Bad request"}"#)
+                );
+            }
+            assert!(held == close || held == noop, "{held}");
+            held == close
+        })
+        .await;
     }
 }
+
+/// Tries until `attempt` says that what it is about came before the noop that is due a hundred milliseconds after the
+/// probe. A machine that is busy may be too late for that now and then, but not every time.
+async fn within_the_time_of_a_noop(mut attempt: impl AsyncFnMut() -> bool) {
+    for _ in 0..ATTEMPTS {
+        if attempt().await {
+            return;
+        }
+    }
+    panic!("nothing but noops in {ATTEMPTS} attempts");
+}
+
+const ATTEMPTS: usize = 20;
 
 #[tokio::test]
 async fn the_upgrade_need_not_wait_for_the_answer_to_the_probe() {
@@ -395,23 +422,28 @@ async fn a_session_that_ends_takes_the_second_candidate_along_too() {
 
 #[tokio::test]
 async fn a_session_that_ends_in_the_batch_that_upgrades_it_says_so_over_the_websocket() {
-    let io = Server::new();
-    io.sockets().on("out", async |socket: Socket| {
-        socket.emit("last", &());
-        socket.disconnect(true);
-    });
-    let Joined { mut polling, mut reasons, .. } = joined(&io).await;
-    let mut ws = probe(&polling).await;
-    polling.hold().await;
-    ws.write(&[frame(0x81, b"5"), frame(0x81, b"42[\"out\"]"), frame(0x81, b"42[\"n\",1]")].concat()).await;
-    assert_eq!(ws.recv().await, "42[\"last\"]");
-    assert_eq!(ws.recv().await, "41");
-    assert_eq!(ws.closed().await, None);
-    assert_eq!(reasons.next().await, DisconnectReason::ServerNamespaceDisconnect);
-    let held = polling.held().await;
-    assert!(held.text() == "1" || held.text() == "6", "{}", held.text());
-    reasons.assert_empty();
-    assert_eq!(io.session_count(), 0);
+    within_the_time_of_a_noop(async || {
+        let io = Server::new();
+        io.sockets().on("out", async |socket: Socket| {
+            socket.emit("last", &());
+            socket.disconnect(true);
+        });
+        let Joined { mut polling, mut reasons, .. } = joined(&io).await;
+        let mut ws = probe(&polling).await;
+        polling.hold().await;
+        ws.write(&[frame(0x81, b"5"), frame(0x81, b"42[\"out\"]"), frame(0x81, b"42[\"n\",1]")].concat())
+            .await;
+        assert_eq!(ws.recv().await, "42[\"last\"]");
+        assert_eq!(ws.recv().await, "41");
+        assert_eq!(ws.closed().await, None);
+        assert_eq!(reasons.next().await, DisconnectReason::ServerNamespaceDisconnect);
+        let held = polling.held().await.text().to_owned();
+        reasons.assert_empty();
+        assert_eq!(io.session_count(), 0);
+        assert!(held == "1" || held == "6", "{held}");
+        held == "1"
+    })
+    .await;
 }
 
 #[tokio::test]

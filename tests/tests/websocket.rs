@@ -5,7 +5,7 @@
 use std::io::Read;
 
 use bytes::Bytes;
-use sio_server::{Args, DisconnectReason, PerMessageDeflate, Server};
+use sio_server::{Args, Cookie, DisconnectReason, PerMessageDeflate, Server};
 use sio_tests::{Client, Frame, Http, Log, Ws, disconnects, frame, log, opcode, serve};
 
 const TARGET: &str = "/socket.io/?EIO=4&transport=websocket";
@@ -253,8 +253,8 @@ async fn a_bad_handshake_is_told_what_is_wrong() {
 }
 
 #[tokio::test]
-async fn neither_subprotocol_nor_extension_is_agreed_on_unasked() {
-    let address = serve(&Server::new()).await;
+async fn neither_subprotocol_nor_extension_is_agreed_on_unasked_and_no_cookie_set() {
+    let address = serve(&Server::builder().cookie(Cookie::new()).build()).await;
     let mut http = Http::connect(address).await;
     let headers = [
         ("Connection", "Upgrade"),

@@ -21,15 +21,19 @@ use crate::limits::Limits;
 use crate::socketio::Packet;
 
 /// Translates between packets and Engine.IO messages.
+///
+/// A server asks it for every packet, those that it makes itself among them: CONNECT, DISCONNECT and refusals.
 pub trait Parser: Debug + Send + Sync + 'static {
     /// Makes the decoder of a connection.
     fn decoder(&self, limits: &Limits) -> Box<dyn Decode>;
 
-    /// Appends the messages of a packet to `out`, in the order in which they have to be sent.
+    /// Appends the messages of a packet to `out`: at least one, no more than one text, and that before any
+    /// binary. A server sends them in this order whatever comes, and drops a second text.
     fn encode(&self, packet: &Packet<'_>, out: &mut Vec<Frame>);
 }
 
-/// Puts packets together from the messages of one connection. After an error the connection is to be closed.
+/// Puts packets together from the messages of one connection. After an error, or a panic, the connection is to be
+/// closed.
 pub trait Decode: Debug + Send {
     /// Takes a text message. `None` means that more messages have to follow before there is a packet.
     ///

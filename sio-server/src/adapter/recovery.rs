@@ -257,6 +257,11 @@ impl Store {
         Ok(missed.map(|event| event.packet.clone()).collect())
     }
 
+    #[cfg(test)]
+    pub(crate) fn event_count(&self) -> usize {
+        self.events.len()
+    }
+
     fn expire(&mut self, now: u64) {
         let oldest = now.saturating_sub(millis(self.options.max_disconnection_duration));
         while self.events.front().is_some_and(|event| event.at < oldest) {

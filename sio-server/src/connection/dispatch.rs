@@ -23,6 +23,7 @@ use crate::handler::Table;
 use crate::namespace::{connect, pathname};
 use crate::reason::DisconnectReason;
 use crate::socket::SocketInner;
+use crate::sync::contained;
 
 /// The part of a connection that only whoever reads it touches.
 #[derive(Debug)]
@@ -52,16 +53,22 @@ impl Decoder {
     fn decode_text<'a>(&mut self, text: &'a str) -> Result<Option<Packet<'a>>, Malformed> {
         match self {
             Self::Json(decoder) => decoder.decode_text(text),
-            Self::Custom(decoder) => decoder.decode_text(text),
+            Self::Custom(decoder) => caught(|| decoder.decode_text(text)),
         }
     }
 
     fn decode_binary(&mut self, bytes: Bytes) -> Result<Option<Packet<'static>>, Malformed> {
         match self {
             Self::Json(decoder) => decoder.decode_binary(bytes),
-            Self::Custom(decoder) => decoder.decode_binary(bytes),
+            Self::Custom(decoder) => caught(|| decoder.decode_binary(bytes)),
         }
     }
+}
+
+/// A user's parser that panics costs its connection, as an error of it does, not the task that reads: nobody else would
+/// end the session before its heartbeat is missed.
+fn caught<T>(decode: impl FnOnce() -> Result<Option<T>, Malformed>) -> Result<Option<T>, Malformed> {
+    contained("the parser", decode).unwrap_or(Err(Malformed::EmptyPacket))
 }
 
 /// What the transport that read the packet has to do.

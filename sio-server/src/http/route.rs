@@ -2,8 +2,8 @@
 
 use std::sync::Arc;
 
+use http::Method;
 use http::request::Parts;
-use http::{HeaderValue, Method};
 use sio_protocol::engineio::Revision;
 use sio_protocol::engineio::session::Transport;
 
@@ -44,7 +44,8 @@ pub(crate) fn is_ours(path: &str, configured: &str) -> bool {
     path.starts_with(configured)
 }
 
-/// Node: `Server.verify`.
+/// Node: `Server.verify`, but for its look at the `Origin`: the characters that it refuses cannot be in a
+/// [`HeaderValue`](http::HeaderValue).
 pub(crate) fn route(server: &Shared, parts: &Parts, is_upgrade: bool) -> Result<Route, Refusal> {
     let config = &server.config;
     let query = Query::parse(parts.uri.query().unwrap_or(""));
@@ -53,9 +54,6 @@ pub(crate) fn route(server: &Shared, parts: &Parts, is_upgrade: bool) -> Result<
         Some(TransportName::WebSocket) if config.websocket => Transport::WebSocket,
         _ => return Err(Refusal::UnknownTransport),
     };
-    if parts.headers.get(http::header::ORIGIN).is_some_and(|origin| !is_clean(origin)) {
-        return Err(Refusal::BadRequest);
-    }
     let revision = if query.eio4 { Revision::V4 } else { Revision::V3 };
     if let Some(sid) = &query.sid {
         let connection =
@@ -109,8 +107,3 @@ pub(crate) fn route(server: &Shared, parts: &Parts, is_upgrade: bool) -> Result<
 
 /// Bytes of headers and query of a handshake request. Node: `--max-http-header-size`, 16 KiB.
 const MAX_HEAD: usize = 16 * 1024;
-
-/// Node refuses an `Origin` with characters that a header it sends back must not have.
-fn is_clean(origin: &HeaderValue) -> bool {
-    origin.as_bytes().iter().all(|byte| *byte == b'\t' || (*byte >= b' ' && *byte != 0x7f))
-}

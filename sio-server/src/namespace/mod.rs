@@ -577,3 +577,79 @@ impl Namespace {
         self.0.server().map(|shared| Server { shared })
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::thread;
+    use std::time::{Duration, Instant};
+
+    use sio_protocol::engineio::Revision;
+    use sio_protocol::engineio::session::Transport;
+
+    use super::*;
+    use crate::ConnectionStateRecovery;
+    use crate::connection::Connection;
+    use crate::handshake::Request;
+
+    fn recovering() -> Server {
+        Server::builder().connection_state_recovery(ConnectionStateRecovery::new()).build()
+    }
+
+    /// Asserts that whoever runs `step` has the store locked when it comes to the rooms, and has not changed it before:
+    /// nobody can come between.
+    fn assert_one_step(io: &Server, step: impl FnOnce() + Send) {
+        let namespace = &io.sockets().0;
+        let store = namespace.recovery.as_ref().unwrap();
+        let before = store.locked().event_count();
+        thread::scope(|scope| {
+            namespace.with_rooms(|_| {
+                scope.spawn(step);
+                let started = Instant::now();
+                let mut locked = 0;
+                while locked < 50 {
+                    locked = match store.try_lock() {
+                        Ok(store) => {
+                            assert_eq!(store.event_count(), before, "kept, and nobody selected");
+                            assert!(started.elapsed() < Duration::from_secs(5), "the store is not locked");
+                            0
+                        }
+                        Err(_) => locked + 1,
+                    };
+                    // why: it has to stay locked, for longer than it takes to keep an event and let go.
+                    thread::sleep(Duration::from_millis(1));
+                }
+            });
+        });
+    }
+
+    #[test]
+    fn an_event_is_kept_and_its_recipients_are_selected_in_one_step() {
+        let io = recovering();
+        assert_one_step(&io, || io.emit("n", &1));
+        assert_eq!(io.sockets().0.recovery.as_ref().unwrap().locked().event_count(), 1);
+    }
+
+    #[test]
+    fn a_socket_that_comes_back_is_found_to_have_missed_nothing_and_put_into_its_rooms_in_one_step() {
+        let io = recovering();
+        let namespace = &io.sockets().0;
+        let (parts, ()) = http::Request::new(()).into_parts();
+        let request = Request::new(&parts, None);
+        let transport = Transport::Polling;
+        let connection = Connection::open(&io.shared, Revision::V4, transport, false, None, request).unwrap();
+        namespace.join_begins();
+        let socket = SocketInner::new(Arc::clone(namespace), &connection, None);
+        let data = "[\"n\"]";
+        let packet = Packet::event("/", None, data, Vec::new());
+        let (_, stored) = namespace.select_and_store(&packet, &BroadcastOptions::default());
+        let stored = stored.unwrap();
+        let offset = stored.args().deserialize::<String>().unwrap();
+        let session = Session { id: socket.id().clone(), rooms: Vec::new(), data: None };
+        namespace.save_session("pid".to_owned(), session);
+        let mut restored = namespace.restore_session("pid", &offset).unwrap();
+        assert_one_step(&io, || {
+            assert!(namespace.insert_returning(&socket, &[], &mut restored).unwrap().is_empty());
+        });
+        assert_eq!(io.sockets().local_sockets().len(), 1);
+    }
+}

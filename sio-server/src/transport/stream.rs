@@ -161,3 +161,19 @@ impl AsyncWrite for Raw {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn a_stream_that_another_server_has_accepted_is_told_not_to_wait_either() {
+        let listener = tokio::net::TcpListener::bind(("127.0.0.1", 0)).await.unwrap();
+        let client = tokio::net::TcpStream::connect(listener.local_addr().unwrap());
+        let (_client, accepted) = tokio::join!(client, listener.accept());
+        let (stream, _) = accepted.unwrap();
+        assert!(!stream.nodelay().unwrap(), "nobody has set it yet");
+        let Raw::Tcp(stream) = Raw::tcp(stream) else { panic!("it is TCP") };
+        assert!(stream.nodelay().unwrap());
+    }
+}

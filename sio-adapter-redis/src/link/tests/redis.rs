@@ -1,4 +1,4 @@
-//! A redis-server of a test's own: on a free port, without persistence, killed when the test ends.
+//! A redis-server of a test's own: on a free port, without persistence, killed when the test ends, or is killed itself.
 
 use std::{fmt::Write as _, path::PathBuf, process::Stdio};
 
@@ -15,6 +15,7 @@ pub(super) struct Redis {
     arguments: Vec<String>,
     directory: PathBuf,
     child: Option<Child>,
+    watcher: Option<Watcher>,
 }
 
 impl Redis {
@@ -25,7 +26,7 @@ impl Redis {
             let directory = std::env::temp_dir().join(format!("sio-redis-{}-{port}", std::process::id()));
             std::fs::create_dir_all(&directory).unwrap();
             let arguments = arguments.iter().map(|&argument| argument.to_owned()).collect();
-            let mut redis = Self { port, arguments, directory, child: None };
+            let mut redis = Self { port, arguments, directory, child: None, watcher: None };
             if redis.launch().await {
                 return redis;
             }
@@ -53,7 +54,7 @@ impl Redis {
              --tls-ca-cert-file certificate.pem --tls-auth-clients no"
         );
         let arguments = arguments.split(' ').map(str::to_owned).collect();
-        let mut redis = Self { port, arguments, directory, child: None };
+        let mut redis = Self { port, arguments, directory, child: None, watcher: None };
         assert!(redis.launch().await, "the port was taken meanwhile");
         redis
     }
@@ -66,7 +67,8 @@ impl Redis {
 
     /// Stands for a server that runs already.
     pub(super) fn at(port: u16) -> Self {
-        Self { port, arguments: Vec::new(), directory: std::env::temp_dir().join("sio-none"), child: None }
+        let directory = std::env::temp_dir().join("sio-none");
+        Self { port, arguments: Vec::new(), directory, child: None, watcher: None }
     }
 
     /// Starts it again on the same port.
@@ -81,12 +83,13 @@ impl Redis {
         }
         command.args(&self.arguments).current_dir(&self.directory).stdout(Stdio::piped()).kill_on_drop(true);
         let mut child = command.spawn().expect("redis-server is not installed");
+        let watcher = Watcher::over(&child);
         let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();
         while let Ok(Some(line)) = lines.next_line().await {
             if line.contains("eady to accept connections") || line.contains("Sentinel ID is") {
                 // Goes on reading, so that it never waits for somebody to read.
                 tokio::spawn(async move { while let Ok(Some(_)) = lines.next_line().await {} });
-                self.child = Some(child);
+                (self.child, self.watcher) = (Some(child), Some(watcher));
                 return true;
             }
         }
@@ -95,7 +98,8 @@ impl Redis {
 
     /// Kills it at once.
     pub(super) async fn kill(&mut self) {
-        self.child.take().unwrap().kill().await.unwrap();
+        self.watcher = None;
+        self.child.take().unwrap().wait().await.unwrap();
     }
 
     /// Makes it stand still, with its connections open.
@@ -153,8 +157,30 @@ impl Redis {
 
 impl Drop for Redis {
     fn drop(&mut self) {
+        self.watcher = None;
         self.child = None;
         let _ = std::fs::remove_dir_all(&self.directory);
+    }
+}
+
+/// A shell that kills a process when its own input ends: when this value goes, or the process that it is of, however it
+/// went. A test that is killed drops nothing.
+struct Watcher(std::process::Child);
+
+impl Watcher {
+    fn over(process: &Child) -> Self {
+        let pid = process.id().unwrap().to_string();
+        let mut shell = std::process::Command::new("sh");
+        shell.args(["-c", r#"read -r _; kill -KILL "$1""#, "sh", &pid]);
+        shell.stdin(Stdio::piped()).stdout(Stdio::null()).stderr(Stdio::null());
+        Self(shell.spawn().unwrap())
+    }
+}
+
+impl Drop for Watcher {
+    fn drop(&mut self) {
+        drop(self.0.stdin.take());
+        let _ = self.0.wait();
     }
 }
 

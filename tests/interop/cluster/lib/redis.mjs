@@ -1,4 +1,5 @@
-// A redis-server of our own: without persistence, on a free port, in a folder of its own.
+// A redis-server of our own: without persistence, on a free port, in a folder of its own. It ends with this process,
+// however that ends.
 import { spawn } from "node:child_process";
 import { once } from "node:events";
 import { mkdtempSync, rmSync } from "node:fs";
@@ -8,6 +9,9 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { createInterface } from "node:readline";
 import { Difference, sleep, within } from "../../lib/check.mjs";
+
+/** Kills the process that it is told of when its input ends. */
+const WATCHER = 'read -r _; kill -KILL "$1"';
 
 const { createClient } = createRequire(import.meta.url)("redis-5");
 
@@ -55,6 +59,14 @@ export class Redis {
   async #ready(port, final) {
     const options = ["--port", port, "--bind", "127.0.0.1", "--save", "", "--appendonly", "no", "--dir", this.folder];
     this.child = spawn(this.program, options.map(String), { stdio: ["ignore", "pipe", "ignore"] });
+    // Without a process there is nobody to be watched.
+    if (this.child.pid) {
+      const watched = ["-c", WATCHER, "sh", String(this.child.pid)];
+      const watcher = spawn("sh", watched, { stdio: ["pipe", "ignore", "ignore"] });
+      // Somebody else may have that id later.
+      this.child.once("exit", () => watcher.kill("SIGKILL"));
+      this.watcher = watcher;
+    }
     const ready = new Promise((resolve, reject) => {
       createInterface({ input: this.child.stdout }).on("line", (line) => line.includes("Ready to accept") && resolve(true));
       this.child.once("error", (error) => reject(new Error(`cannot start ${this.program}: ${error.message}`)));
@@ -111,7 +123,7 @@ export class Redis {
   async kill() {
     this.client.destroy();
     const gone = once(this.child, "exit");
-    this.child.kill("SIGKILL");
+    this.watcher.stdin.end();
     await gone;
   }
 
