@@ -26,23 +26,11 @@ use crate::websocket::{Message, PongReply, ReadLimits, Reader, Violation};
 pub(crate) fn spawn(connection: Arc<Connection>, raw: Raw, reader: Reader, input: Vec<u8>) {
     let task = connection.server().task();
     match raw {
-        Raw::Tcp(stream) => match Tcp::new(stream) {
-            Ok(tcp) => {
-                let tcp = Arc::new(tcp);
-                connection.with_outbox(|outbox| outbox.tcp = Some(Arc::clone(&tcp)));
-                tokio::spawn(TcpDriver {
-                    connection,
-                    tcp,
-                    reader,
-                    state: State::Starting(input),
-                    _task: task,
-                });
-            }
-            Err(error) => {
-                tracing::debug!(%error, "stream lost during the upgrade");
-                connection.end(DisconnectReason::TransportError, End::Gone);
-            }
-        },
+        Raw::Tcp(stream) => {
+            let tcp = Arc::new(Tcp::new(stream));
+            connection.with_outbox(|outbox| outbox.tcp = Some(Arc::clone(&tcp)));
+            tokio::spawn(TcpDriver { connection, tcp, reader, state: State::Starting(input), _task: task });
+        }
         Raw::Other(stream) => {
             tokio::spawn(StreamDriver {
                 connection,

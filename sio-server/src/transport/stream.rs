@@ -4,36 +4,33 @@
 //! Everything else (TLS, unix sockets) is driven through `AsyncRead` and `AsyncWrite` by its own task.
 
 use std::fmt;
-use std::io::{self, IoSlice, Read, Write};
-use std::net::{Shutdown, SocketAddr, TcpStream};
+use std::io::{self, IoSlice};
+use std::net::{Shutdown, SocketAddr};
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 
 use bytes::Bytes;
 use hyper::upgrade::Upgraded;
 use hyper_util::rt::TokioIo;
-use tokio::io::unix::AsyncFd;
-use tokio::io::{AsyncRead, AsyncWrite};
+use socket2::SockRef;
+use tokio::io::{AsyncRead, AsyncWrite, Interest};
+use tokio::net::TcpStream;
 
-/// A TCP stream with `&self` reads and writes.
+/// A TCP stream with `&self` reads and writes. It stays registered with the runtime as it was under hyper.
 #[derive(Debug)]
-pub(crate) struct Tcp(AsyncFd<TcpStream>);
+pub(crate) struct Tcp(TcpStream);
 
 impl Tcp {
-    pub(crate) fn new(stream: tokio::net::TcpStream) -> io::Result<Self> {
-        // Deprecated because not every `AsRawFd` keeps its descriptor; a `TcpStream` does. Its safe successor is
-        // `unsafe` in name, which this workspace forbids.
-        #[allow(deprecated, reason = "a TcpStream owns its descriptor for as long as it lives")]
-        let fd = AsyncFd::new(stream.into_std()?)?;
-        Ok(Self(fd))
+    pub(crate) fn new(stream: TcpStream) -> Self {
+        Self(stream)
     }
 
-    /// Writes without waiting; `WouldBlock` when the kernel's buffer is full.
+    /// Writes without waiting; `WouldBlock` when the kernel's buffer is full, and then without a system call until the
+    /// runtime has heard that there is room again.
     pub(crate) fn write(&self, slices: &[IoSlice<'_>]) -> io::Result<usize> {
-        let mut stream = self.0.get_ref();
         match slices {
-            [one] => stream.write(one),
-            many => stream.write_vectored(many),
+            [one] => self.0.try_write(one),
+            many => self.0.try_write_vectored(many),
         }
     }
 
@@ -43,37 +40,33 @@ impl Tcp {
         cx: &mut Context<'_>,
         f: impl FnOnce() -> io::Result<R>,
     ) -> Poll<io::Result<R>> {
-        let mut guard = ready!(self.0.poll_write_ready(cx))?;
-        match guard.try_io(|_| f()) {
-            Ok(result) => Poll::Ready(result),
-            Err(_) => Poll::Ready(Err(io::ErrorKind::WouldBlock.into())),
-        }
+        ready!(self.0.poll_write_ready(cx))?;
+        Poll::Ready(f())
     }
 
     /// Reads into `buf` once something is there; `Ok(None)` when it was a false alarm.
     pub(crate) fn poll_read(&self, cx: &mut Context<'_>, buf: &mut [u8]) -> Poll<io::Result<Option<usize>>> {
-        let mut guard = ready!(self.0.poll_read_ready(cx))?;
-        match self.0.get_ref().read(buf) {
-            Ok(n) => {
-                // A short read says that nothing is left; asking again would cost a system call to hear it. A
-                // closed peer stays visible, as readiness for that is not cleared.
-                if n > 0 && n < buf.len() {
-                    guard.clear_ready();
-                }
-                Poll::Ready(Ok(Some(n)))
+        ready!(self.0.poll_read_ready(cx))?;
+        let mut taken = None;
+        let result = self.0.try_io(Interest::READABLE, || {
+            let n = self.0.try_read(buf)?;
+            taken = Some(n);
+            // A short read says that nothing is left; asking again would cost a system call to hear it. The runtime is
+            // told so here. A closed peer stays visible, as readiness for that is not cleared.
+            if n > 0 && n < buf.len() { Err(io::ErrorKind::WouldBlock.into()) } else { Ok(()) }
+        });
+        match result {
+            _ if taken.is_some() => Poll::Ready(Ok(taken)),
+            Err(error) if !matches!(error.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::Interrupted) => {
+                Poll::Ready(Err(error))
             }
-            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
-                guard.clear_ready();
-                Poll::Ready(Ok(None))
-            }
-            Err(error) if error.kind() == io::ErrorKind::Interrupted => Poll::Ready(Ok(None)),
-            Err(error) => Poll::Ready(Err(error)),
+            _ => Poll::Ready(Ok(None)),
         }
     }
 
     pub(crate) fn shutdown(&self) {
         // A stream that the peer has reset is as closed as it can be.
-        let _ = self.0.get_ref().shutdown(Shutdown::Write);
+        let _ = SockRef::from(&self.0).shutdown(Shutdown::Write);
     }
 }
 
@@ -83,7 +76,7 @@ impl<T: AsyncRead + AsyncWrite + Unpin + Send> Stream for T {}
 
 /// What hyper held.
 pub(crate) enum Raw {
-    Tcp(tokio::net::TcpStream),
+    Tcp(TcpStream),
     Other(Box<dyn Stream>),
 }
 
@@ -100,17 +93,17 @@ impl Raw {
     /// Takes the stream out of a finished upgrade, with what hyper had read beyond the request.
     pub(crate) fn from_upgraded(upgraded: Upgraded) -> (Self, Bytes) {
         // Served by `http1::Builder`, by hyper-util's `auto::Builder` (axum), or something unknown.
-        let upgraded = match upgraded.downcast::<TokioIo<tokio::net::TcpStream>>() {
+        let upgraded = match upgraded.downcast::<TokioIo<TcpStream>>() {
             Ok(parts) => return (Self::tcp(parts.io.into_inner()), parts.read_buf),
             Err(upgraded) => upgraded,
         };
-        match hyper_util::server::conn::auto::upgrade::downcast::<TokioIo<tokio::net::TcpStream>>(upgraded) {
+        match hyper_util::server::conn::auto::upgrade::downcast::<TokioIo<TcpStream>>(upgraded) {
             Ok(parts) => (Self::tcp(parts.io.into_inner()), parts.read_buf),
             Err(upgraded) => (Self::Other(Box::new(TokioIo::new(upgraded))), Bytes::new()),
         }
     }
 
-    fn tcp(stream: tokio::net::TcpStream) -> Self {
+    fn tcp(stream: TcpStream) -> Self {
         // Small packets must not wait for acknowledgements of earlier ones. A stream that refuses is merely slower.
         if let Err(error) = stream.set_nodelay(true) {
             tracing::debug!(%error, "TCP_NODELAY not set");
@@ -169,7 +162,7 @@ mod tests {
     #[tokio::test]
     async fn a_stream_that_another_server_has_accepted_is_told_not_to_wait_either() {
         let listener = tokio::net::TcpListener::bind(("127.0.0.1", 0)).await.unwrap();
-        let client = tokio::net::TcpStream::connect(listener.local_addr().unwrap());
+        let client = TcpStream::connect(listener.local_addr().unwrap());
         let (_client, accepted) = tokio::join!(client, listener.accept());
         let (stream, _) = accepted.unwrap();
         assert!(!stream.nodelay().unwrap(), "nobody has set it yet");
