@@ -263,5 +263,5 @@ http.listen(number("PORT", 0), "127.0.0.1", () => {
 
 process.on("SIGTERM", () => {
   io.close(() => process.exit(0));
-  setTimeout(() => process.exit(1), 1_500).unref();
+  setTimeout(() => process.exit(1), 4_000).unref();
 });

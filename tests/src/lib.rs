@@ -23,7 +23,7 @@ use std::panic::Location;
 use std::time::Duration;
 
 /// How long anything may take. Long enough for a machine that is busy with other things.
-pub const LIMIT: Duration = Duration::from_secs(5);
+pub const LIMIT: Duration = Duration::from_secs(15);
 
 /// Waits for `future`, at most [`LIMIT`].
 ///

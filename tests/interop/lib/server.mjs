@@ -73,7 +73,7 @@ export class Server {
   }
 
   /** SIGTERM, then SIGKILL; the result says how it ended. */
-  async stop(grace = 3_000) {
+  async stop(grace = 10_000) {
     if (this.ended) return this.ended;
     this.child.kill("SIGTERM");
     const timer = setTimeout(() => this.child.kill("SIGKILL"), grace);
