@@ -237,7 +237,7 @@ async fn broadcasts_reach_the_sockets_of_both_nodes_once(dialect: Dialect, redis
 async fn namespaces_are_apart(dialect: Dialect, redis: Redis) {
     let mut nodes = [Node::start(dialect, &redis).await, Node::start(dialect, &redis).await];
     // The channels of some are patterns for those of others, or channels of their rooms.
-    let names = ["/", "/a", "/a*", "/a#b", "/ab", "/[a]", "/a?"];
+    let names = ["/", "/a", "/a*", "/a#b", "/ab", "/[a]", "/a?", "/guide"];
     for node in &nodes {
         for name in names {
             node.io.of(name).on_connection(async |socket: Socket| socket.join("b"));

@@ -529,8 +529,8 @@ fn a_node_that_ended_is_not_counted<D: Dialect>(dialect: D) {
 fn malformed_messages_are_counted_and_change_nothing<D: Dialect>(dialect: D) {
     let mut world = world(dialect);
     let channels: Vec<String> =
-        ["socket.io#/#", "socket.io#/#x#", "socket.io-request#/#", "socket.io-response#/#"]
-            .map(str::to_owned)
+        ["#NSP#", "#NSP#x#", "-request#NSP#", "-response#NSP#"]
+            .map(|end| format!("socket.io{}", end.replace("NSP", world.nsp())))
             .to_vec();
     let mut random = super::Random::new(7);
     for round in 0..2_000 {
@@ -586,9 +586,10 @@ fn a_message_for_rooms_of_others_is_not_read<D: Dialect>(dialect: D) {
         f();
         assert_eq!(node.local().locked().written, before);
     };
-    counters(&|| node.handle_message("socket.io#/#nobody#", &message, world.now, &world.nodes[0].bus));
+    let channel = |room: &str| format!("socket.io#{}#{room}#", world.nsp());
+    counters(&|| node.handle_message(&channel("nobody"), &message, world.now, &world.nodes[0].bus));
     assert_eq!(malformed::<D>(&world), 0);
-    counters(&|| node.handle_message("socket.io#/#x#", &message, world.now, &world.nodes[0].bus));
+    counters(&|| node.handle_message(&channel("x"), &message, world.now, &world.nodes[0].bus));
     assert_eq!(malformed::<D>(&world), 1);
 }
 
