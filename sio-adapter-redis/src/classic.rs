@@ -17,7 +17,7 @@ use crate::options::{CommonOptions, common_options};
 /// use `socket.io-redis` or `createAdapter` of `@socket.io/redis-adapter`.
 ///
 /// Cheap to clone; all clones are the same adapter, which serves one server. A second server in this process needs an
-/// adapter of its own.
+/// adapter of its own: building it with this one panics, and does nothing to the first.
 ///
 /// ```no_run
 /// use sio_adapter_redis::RedisAdapter;

@@ -189,6 +189,8 @@ in_every_dialect! {
     a_dropped_server_is_awaited_by_nobody
     many_messages_arrive_in_order
     a_restart_of_redis_is_survived
+    a_second_server_with_the_same_adapter_is_refused
+    a_namespace_comes_again_at_once
 }
 
 async fn broadcasts_reach_the_sockets_of_both_nodes_once(dialect: Dialect, redis: Redis) {
@@ -441,6 +443,10 @@ async fn a_dropped_server_is_awaited_by_nobody(dialect: Dialect, redis: Redis) {
     until(1, async || here.io.sockets().server_count().await.unwrap()).await;
     assert!(within("sockets", here.io.sockets().fetch_sockets()).await.unwrap().is_empty());
     assert_eq!(adapter.stats().link.subscriptions, 0);
+    // And serve another server.
+    let _another = Server::builder().adapter(adapter.clone()).build();
+    adapter.ready().await;
+    assert_eq!(here.io.sockets().server_count().await.unwrap(), 2);
 }
 
 async fn many_messages_arrive_in_order(dialect: Dialect, redis: Redis) {
@@ -490,6 +496,55 @@ async fn a_restart_of_redis_is_survived(dialect: Dialect, mut redis: Redis) {
     }
     assert_eq!(text, r#"2["together"]"#);
     assert!(here.adapter.stats().link.restored > 0);
+}
+
+async fn a_second_server_with_the_same_adapter_is_refused(dialect: Dialect, redis: Redis) {
+    let Pair { here, there, mut one, mut two, .. } = pair(dialect, &redis).await;
+    let adapter = here.adapter.clone();
+    let build = || Server::builder().adapter(adapter.clone()).build();
+    let refused = std::panic::catch_unwind(std::panic::AssertUnwindSafe(build)).unwrap_err();
+    let message = refused.downcast_ref::<String>().map(String::as_str);
+    let message = message.or_else(|| refused.downcast_ref::<&str>().copied()).unwrap_or_default();
+    assert!(message.contains("connect another adapter"), "{message:?}");
+    // The first one sends and receives as before, and in new namespaces too.
+    let _room = here.io.of("/new");
+    here.adapter.ready().await;
+    here.io.emit("from here", &1);
+    two.expect(r#"2["from here",1]"#).await;
+    one.expect(r#"2["from here",1]"#).await;
+    there.io.emit("from there", &2);
+    one.expect(r#"2["from there",2]"#).await;
+    drop(one);
+    within("the end", here.io.close()).await;
+    // One that was closed does not serve another either.
+    assert!(std::panic::catch_unwind(std::panic::AssertUnwindSafe(build)).is_err());
+}
+
+/// A namespace that was made for clients goes with the last of them and comes with the next.
+async fn a_namespace_comes_again_at_once(dialect: Dialect, redis: Redis) {
+    let (here, there) = (Node::start(dialect, &redis).await, Node::start(dialect, &redis).await);
+    let room = here.io.of("/room-1");
+    for node in [&here, &there] {
+        node.io
+            .of_matching(|name, _| name.starts_with("/room-"))
+            .on_connection(async |socket: Socket| socket.join("x"));
+    }
+    for turn in 0..20 {
+        let mut client = Client::websocket(there.address).await;
+        client.join("/room-1").await;
+        there.adapter.ready().await;
+        room.emit("all", &turn);
+        client.expect(&format!(r#"2/room-1,["all",{turn}]"#)).await;
+        room.to("x").emit("room", &turn);
+        client.expect(&format!(r#"2/room-1,["room",{turn}]"#)).await;
+        // The last socket goes while the next comes: the old node may end before or after the new one has begun.
+        client.send("41/room-1,").await;
+        if turn % 2 == 0 {
+            until(1, async || room.server_count().await.unwrap()).await;
+        }
+    }
+    until(1, async || room.server_count().await.unwrap()).await;
+    assert_eq!(there.adapter.stats().malformed, 0);
 }
 
 #[tokio::test]

@@ -243,6 +243,11 @@ impl Link {
         }
     }
 
+    /// Says whether the link takes nothing any more.
+    pub(crate) fn is_closing(&self) -> bool {
+        self.shared.is_closing()
+    }
+
     /// Returns the counters.
     pub(crate) fn stats(&self) -> Stats {
         let subscriptions: usize = self.shared.directory().nodes.iter().map(|node| node.port.len()).sum();

@@ -12,6 +12,7 @@ use crate::encoded::{Draft, Encoded};
 use crate::error::{AdapterError, Failure, Incomplete};
 use crate::handler::{ServerReply, server_event};
 use crate::namespace::NamespaceInner;
+use crate::server::Shared;
 use crate::socket::SocketInner;
 use crate::socket::acks::AckSink;
 
@@ -20,18 +21,26 @@ use crate::socket::acks::AckSink;
 pub struct LocalNamespace {
     // Weak: the namespace owns its adapter.
     namespace: Weak<NamespaceInner>,
+    server: Weak<Shared>,
     path: Arc<str>,
 }
 
 impl LocalNamespace {
-    pub(crate) fn new(namespace: Weak<NamespaceInner>, path: &str) -> Self {
-        Self { namespace, path: path.into() }
+    pub(crate) fn new(namespace: Weak<NamespaceInner>, server: Weak<Shared>, path: &str) -> Self {
+        Self { namespace, server, path: path.into() }
     }
 
     /// The namespace's name, with its slash.
     #[must_use]
     pub fn path(&self) -> &str {
         &self.path
+    }
+
+    /// Whether it and `other` are namespaces of one server: for adapters that serve no second one. It holds whether or
+    /// not the server is still there.
+    #[must_use]
+    pub fn is_beside(&self, other: &Self) -> bool {
+        Weak::ptr_eq(&self.server, &other.server)
     }
 
     /// How many sockets there are.

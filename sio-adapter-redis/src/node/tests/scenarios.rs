@@ -23,6 +23,7 @@ in_both! {
     handlers_of_all_other_nodes_get_events
     handlers_of_all_other_nodes_answer
     clients_of_all_nodes_acknowledge
+    a_count_that_no_node_can_mean_is_malformed
     a_node_alone_asks_nobody
     a_dead_node_is_missing_at_the_timeout
     a_handler_that_does_not_answer_is_missing_at_the_timeout
@@ -258,6 +259,45 @@ fn clients_of_all_nodes_acknowledge<D: Dialect>(dialect: D) {
         world.assert_idle();
         assert!(world.elapsed() < Duration::from_secs(5));
     }
+}
+
+fn a_count_that_no_node_can_mean_is_malformed<D: Dialect>(dialect: D) {
+    for claim in [1_000_001, 1_000_000_000_000, u64::MAX] {
+        let mut world = world(dialect.clone());
+        let sink = SimSink::caller();
+        world.with_node(0, |node, bus, now| {
+            node.broadcast_with_ack(&event("[\"q\"]"), &to(&[]), sink.clone(), now, bus);
+        });
+        world.collect();
+        let (_, question) = world.published.last().unwrap();
+        let id = request_id::<D>(question);
+        let response = format!(
+            r#"{{"type":{},"requestId":"{id}","clientCount":{claim},"uid":"x","data":{{"requestId":"{id}","clientCount":{claim}}}}}"#,
+            if D::ECHOED { 8 } else { 11 }
+        );
+        // Where a node of this dialect takes responses, whoever they are from.
+        let channel = if D::ECHOED {
+            format!("socket.io-response#{}#", world.nsp())
+        } else {
+            format!("socket.io#{}#", world.nsp())
+        };
+        let node = &world.nodes[0];
+        node.node.handle_message(&channel, &response.into(), world.now, &node.bus);
+        assert_eq!(malformed::<D>(&world), 1, "{claim}");
+        world.settle();
+        let collected = sink.collected();
+        assert_eq!((collected.parties, collected.expected, collected.complete_at), (0, 4, Some(4)));
+        drop(collected);
+        world.assert_idle();
+    }
+}
+
+/// What a request is called, in either notation: the key, the mark of MessagePack or `":"`, a name of known length.
+fn request_id<D: Dialect>(message: &[u8]) -> String {
+    let key = message.windows(9).position(|window| window == b"requestId").unwrap();
+    let (mark, length) = if D::ECHOED { (1, 6) } else { (3, 16) };
+    let start = key + 9 + mark;
+    String::from_utf8(message[start..start + length].to_vec()).unwrap()
 }
 
 fn a_node_alone_asks_nobody<D: Dialect>(dialect: D) {
