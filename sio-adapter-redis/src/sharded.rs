@@ -73,8 +73,8 @@ impl ShardedRedisAdapter {
         self.0.stats()
     }
 
-    /// Leaves the cluster: what is queued is sent if Redis takes it within 2 s, and nobody counts on this node any
-    /// more. [`Server::close`](sio_server::Server::close) does this at its end.
+    /// Leaves the cluster: what is queued is sent if there is a connection to Redis and it takes it within 2 s, and
+    /// nobody counts on this node any more. [`Server::close`](sio_server::Server::close) does this at its end.
     pub async fn close(&self) {
         self.0.close().await;
     }

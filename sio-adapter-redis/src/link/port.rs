@@ -127,7 +127,13 @@ impl Port {
         self.confirmed.send_if_modified(|confirmed| std::mem::replace(confirmed, number) != number);
     }
 
-    /// Waits until Redis has confirmed what is wished for at the time of the call.
+    /// Notes that there is no connection: whatever was confirmed on the last one holds no more.
+    pub(super) fn lost(&self) {
+        self.set_subscribed(false);
+        self.confirm(0);
+    }
+
+    /// Waits until Redis has confirmed what is wished for at the time of the call, on a connection that still stands.
     pub(super) async fn settled(&self) {
         let number = self.lock().changes;
         // An error would mean that `self` is gone.

@@ -102,11 +102,12 @@ impl Publisher {
         let mut heard = Instant::now();
         let mut alarm = pin!(sleep_until(heard + interval));
         // Whoever lost the same Redis is subscribing again just now: what has been waiting goes out when we have done it
-        // ourselves, else it would reach nobody. Not for ever: others may be subscribed although we cannot.
+        // ourselves, else it would reach nobody. Not for ever: others may be subscribed although we cannot. And not when
+        // the link is being closed: then we shall not subscribe any more.
         let port = Arc::clone(&self.port);
         let mut subscribed = pin!(port.subscribed());
         let mut unsubscribed = true;
-        self.resting = Some(heard + limit + shared.options.connect_timeout);
+        self.resting = (!shared.is_closing()).then_some(heard + limit + shared.options.connect_timeout);
         loop {
             let closing = shared.is_closing();
             let idle = self.under_way.is_empty();
@@ -146,7 +147,7 @@ impl Publisher {
                     }
                 }
                 () = self.lane.wake.notified() => {}
-                () = shared.closing(), if !closing => {}
+                () = shared.closing(), if !closing => self.resting = None,
                 () = &mut subscribed, if unsubscribed => {
                     unsubscribed = false;
                     self.resting = None;

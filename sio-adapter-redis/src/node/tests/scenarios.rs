@@ -568,10 +568,9 @@ fn a_node_that_ended_is_not_counted<D: Dialect>(dialect: D) {
 
 fn malformed_messages_are_counted_and_change_nothing<D: Dialect>(dialect: D) {
     let mut world = world(dialect);
-    let channels: Vec<String> =
-        ["#NSP#", "#NSP#x#", "-request#NSP#", "-response#NSP#"]
-            .map(|end| format!("socket.io{}", end.replace("NSP", world.nsp())))
-            .to_vec();
+    let channels: Vec<String> = ["#NSP#", "#NSP#x#", "-request#NSP#", "-response#NSP#"]
+        .map(|end| format!("socket.io{}", end.replace("NSP", world.nsp())))
+        .to_vec();
     let mut random = super::Random::new(7);
     for round in 0..2_000 {
         let channel = &channels[random.below(4)];
