@@ -179,6 +179,14 @@ impl Supervisor {
     }
 
     fn tell(&self, event: &RedisEvent) {
+        // The other transitions are counted where they happen.
+        let counters = &self.shared.counters;
+        match event {
+            RedisEvent::Connected { .. } => add(&counters.connected, 1),
+            RedisEvent::TopologyChanged { .. } => add(&counters.topology_changes, 1),
+            RedisEvent::Closed { .. } => add(&counters.closed, 1),
+            _ => {}
+        }
         match event {
             RedisEvent::Connected { .. }
             | RedisEvent::Restored { .. }

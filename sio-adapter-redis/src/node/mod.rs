@@ -5,7 +5,8 @@
 //! whole clusters in virtual time. There is one module for each dialect, [`classic`] and [`sharded`], over a shared
 //! [`core`].
 //!
-//! All methods may be called from any thread at once. Neither the bus nor the local side is called with a lock held.
+//! All methods may be called from any thread at once. The bus is never called with a lock held; the local side neither,
+//! but for a look whether a room exists ([`rooms`]).
 
 mod classic;
 mod convert;

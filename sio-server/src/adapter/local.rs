@@ -4,6 +4,7 @@ use std::sync::{Arc, Weak};
 
 use async_trait::async_trait;
 use bytes::Bytes;
+use sio_protocol::Limits;
 use sio_protocol::socketio::Packet;
 
 use super::{Adapter, AdapterFactory, BroadcastOptions, SocketDetails};
@@ -41,6 +42,19 @@ impl LocalNamespace {
     #[must_use]
     pub fn is_beside(&self, other: &Self) -> bool {
         Weak::ptr_eq(&self.server, &other.server)
+    }
+
+    /// What an event from another node may hold: [`ServerBuilder::limits`](crate::ServerBuilder::limits). With a
+    /// [parser of your own](crate::ServerBuilder::parser), whose packets have no attachments beside them, as many binary
+    /// values as [`max_inline_attachments`](Limits::max_inline_attachments) allows.
+    #[must_use]
+    pub fn limits(&self) -> Limits {
+        let Some(server) = self.server.upgrade() else { return Limits::default() };
+        let mut limits = *server.config.limits;
+        if server.config.parser.is_some() {
+            limits.max_attachments = limits.max_inline_attachments;
+        }
+        limits
     }
 
     /// How many sockets there are.

@@ -96,6 +96,13 @@ impl<L: Local> Classic<L> {
     }
 
     fn handle_response(&self, message: &Bytes) -> Result<(), ClusterError> {
+        // All nodes hear what one has asked for, and it may be long.
+        if let Some(id) = Response::request_id(message, &self.core.limits)?
+            && !self.core.is_asking(&id)
+        {
+            count(&self.core.counters.unconcerned);
+            return Ok(());
+        }
         let response = match Response::decode(message, &self.core.limits)? {
             ReceivedResponse::Current(response) => response,
             // Nothing of that kind is asked here: it is for a server of Socket.IO 2.

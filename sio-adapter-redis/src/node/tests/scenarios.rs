@@ -34,6 +34,7 @@ in_both! {
     questions_beyond_the_bound_reach_clients_without_answers
     answers_beyond_the_bound_end_the_request
     what_the_queue_refuses_ends_at_once
+    what_the_queue_refuses_after_a_count_is_released_once
     the_end_of_a_node_ends_its_requests
     a_node_that_ended_is_not_counted
     malformed_messages_are_counted_and_change_nothing
@@ -539,6 +540,28 @@ fn what_the_queue_refuses_ends_at_once<D: Dialect>(dialect: D) {
     world.assert_idle();
 }
 
+/// A count ends on another thread while the broadcast that it is for is being refused.
+fn what_the_queue_refuses_after_a_count_is_released_once<D: Dialect>(dialect: D) {
+    struct Late<'a, N>(&'a N, &'a super::world::SimBus);
+    impl<N: Node> Bus for Late<'_, N> {
+        fn publish(&self, _: &str, _: Bytes) -> Result<(), Refused> {
+            self.0.handle_count(Ok(1), self.1);
+            Err(Refused("full".to_owned()))
+        }
+        fn subscribe(&self, _: Topic) {}
+        fn unsubscribe(&self, _: Topic) {}
+        fn count(&self) {}
+        fn wake(&self) {}
+    }
+    let mut world = world(dialect);
+    let sink = SimSink::caller();
+    world.with_node(0, |node, bus, now| {
+        node.broadcast_with_ack(&event("[\"q\"]"), &to(&[]), sink.clone(), now, &Late(node, bus));
+    });
+    world.settle();
+    assert_eq!(sink.collected().complete_at, Some(2), "the clients of this node are awaited");
+}
+
 fn the_end_of_a_node_ends_its_requests<D: Dialect>(dialect: D) {
     let mut world = world(dialect);
     let (fetch, ask) = world.with_node(0, |node, bus, now| {
@@ -634,6 +657,19 @@ fn a_message_for_rooms_of_others_is_not_read<D: Dialect>(dialect: D) {
 
 fn malformed<D: Dialect>(world: &World<D>) -> u64 {
     D::counters(&world.nodes[0].node).malformed.load(Ordering::Relaxed)
+}
+
+#[test]
+fn answers_to_what_others_have_asked_are_not_read() {
+    let world = world(InClassic::default());
+    let answer = |rest: &str| format!(r#"{{"requestId":"nobody","rooms":[{rest}"#).into();
+    world.with_node(0, |node, bus, now| {
+        node.handle_message("socket.io-response#/#", &answer(r#""r"]}"#), now, bus);
+        node.handle_message("socket.io-response#/#", &answer("whatever"), now, bus);
+    });
+    assert_eq!(malformed::<InClassic>(&world), 0);
+    let unconcerned = &InClassic::counters(&world.nodes[0].node).unconcerned;
+    assert_eq!(unconcerned.load(Ordering::Relaxed), 2);
 }
 
 #[test]
