@@ -9,8 +9,10 @@ use std::time::Duration;
 use bytes::Bytes;
 use serde_json::json;
 use sio_adapter_redis::{RedisAdapter, RedisEvent, ShardedRedisAdapter, Stats, SubscriptionMode};
+use sio_protocol::Limits;
 use sio_server::{
-    AckError, Adapter, AdapterError, AdapterFactory, LocalNamespace, RemoteSocket, Reply, Server, Socket,
+    AckError, Adapter, AdapterError, AdapterFactory, LocalNamespace, RemoteSocket, Reply, Server,
+    ServerBuilder, Socket,
 };
 use sio_tests::redis::{Redis, full_run};
 use sio_tests::{Client, LIMIT, Log, disconnects, log, serve, within};
@@ -91,7 +93,11 @@ impl Node {
     }
 
     async fn with(adapter: Either) -> Self {
-        let io = Server::builder().adapter(adapter.clone()).build();
+        Self::of(Server::builder(), adapter).await
+    }
+
+    async fn of(builder: ServerBuilder, adapter: Either) -> Self {
+        let io = builder.adapter(adapter.clone()).build();
         let (sockets, connected) = log();
         io.sockets().on_connection(move |socket: Socket| {
             let _ = sockets.send(socket);
@@ -191,6 +197,7 @@ in_every_dialect! {
     a_restart_of_redis_is_survived
     a_second_server_with_the_same_adapter_is_refused
     a_namespace_comes_again_at_once
+    an_event_that_clients_would_refuse_does_not_reach_those_of_other_nodes
 }
 
 async fn broadcasts_reach_the_sockets_of_both_nodes_once(dialect: Dialect, redis: Redis) {
@@ -477,6 +484,12 @@ async fn a_restart_of_redis_is_survived(dialect: Dialect, mut redis: Redis) {
     here.join(&one_socket, &["room"]).await;
     there.join(&two_socket, &["room"]).await;
     redis.kill();
+    until(2, async || here.adapter.stats().link.lost).await;
+    tokio::select! {
+        biased;
+        () = here.adapter.ready() => panic!("there is no Redis that could have confirmed anything"),
+        () = std::future::ready(()) => {}
+    }
     here.io.to("room").emit("alone", &());
     one.expect(r#"2["alone"]"#).await;
     let incomplete = within("an end", here.io.sockets().fetch_sockets()).await.unwrap_err();
@@ -547,20 +560,57 @@ async fn a_namespace_comes_again_at_once(dialect: Dialect, redis: Redis) {
     assert_eq!(there.adapter.stats().malformed, 0);
 }
 
+async fn an_event_that_clients_would_refuse_does_not_reach_those_of_other_nodes(
+    dialect: Dialect,
+    redis: Redis,
+) {
+    let Pair { here, there, mut two, .. } = pair(dialect, &redis).await;
+    let mut limits = Limits::default();
+    limits.max_attachments = 11;
+    let adapter = Either::connect(dialect, &redis).await;
+    let mut third = Node::of(Server::builder().limits(limits), adapter).await;
+    let (mut three, _) = third.client().await;
+    let values = |count: usize| vec![Bytes::from_static(&[1]); count];
+    here.io.emit("many", &(values(11),));
+    here.io.emit("most", &(values(10),));
+    let packet = two.packet().await;
+    assert!(packet.text.contains("most"), "{packet:?}");
+    assert_eq!((packet.attachments.len(), there.adapter.stats().malformed), (10, 1));
+    // Where clients have been told to accept more, they get it.
+    let packet = three.packet().await;
+    assert!(packet.text.contains("many"), "{packet:?}");
+    assert_eq!((packet.attachments.len(), third.adapter.stats().malformed), (11, 0));
+}
+
+/// Waits until Redis has passed on everything that a node has published.
+async fn passed_on(node: &Node) {
+    until(true, async || {
+        let stats = node.adapter.stats().link;
+        stats.published > 0 && stats.confirmed == stats.published
+    })
+    .await;
+}
+
 #[tokio::test]
 async fn the_dialects_do_not_meet() {
     if !full_run() {
         return;
     }
-    let redis = Redis::start();
-    let classic = Node::start(Dialect::Classic, &redis).await;
-    let mut sharded = Node::start(Dialect::Sharded(SubscriptionMode::Dynamic), &redis).await;
-    let (mut client, _) = sharded.client().await;
-    classic.io.emit("classic", &());
-    assert_eq!(classic.io.sockets().server_count().await.unwrap(), 1);
-    sharded.io.emit("sharded", &());
-    client.expect(r#"2["sharded"]"#).await;
-    assert_eq!(sharded.adapter.stats().malformed, 0);
+    let dialects = [Dialect::Classic, Dialect::Sharded(SubscriptionMode::Dynamic)];
+    for (own, other) in [(dialects[0], dialects[1]), (dialects[1], dialects[0])] {
+        let redis = Redis::start();
+        let stranger = Node::start(other, &redis).await;
+        let (mut here, there) = (Node::start(own, &redis).await, Node::start(own, &redis).await);
+        let (mut client, _) = here.client().await;
+        stranger.io.emit("strange", &());
+        passed_on(&stranger).await;
+        // From the other node, so that it comes through Redis, behind whatever comes from there.
+        there.io.emit("known", &());
+        client.expect(r#"2["known"]"#).await;
+        assert_eq!(stranger.io.sockets().server_count().await.unwrap(), 1);
+        assert_eq!(here.io.sockets().server_count().await.unwrap(), 2);
+        assert_eq!(here.adapter.stats().malformed, 0);
+    }
 }
 
 #[tokio::test]
@@ -572,11 +622,14 @@ async fn prefixes_keep_clusters_apart() {
     let other = RedisAdapter::builder().key("other").connect(redis.url()).await.unwrap();
     let other = Node::with(Either::Classic(other)).await;
     let mut usual = Node::start(Dialect::Classic, &redis).await;
+    let another = Node::start(Dialect::Classic, &redis).await;
     let (mut client, _) = usual.client().await;
     other.io.emit("other", &());
-    usual.io.emit("usual", &());
+    passed_on(&other).await;
+    another.io.emit("usual", &());
     client.expect(r#"2["usual"]"#).await;
-    assert_eq!(usual.io.sockets().server_count().await.unwrap(), 1);
+    assert_eq!(usual.io.sockets().server_count().await.unwrap(), 2);
+    assert_eq!(other.io.sockets().server_count().await.unwrap(), 1);
 }
 
 #[tokio::test]

@@ -245,15 +245,20 @@ impl Asked {
         self.pending.push_back(Pending::Mark(changes.number));
     }
 
+    /// Asks for patterns, of which there are few and which get what is for all, before channels, whose subscribers are
+    /// counted; takes them back after those. The topics of a kind are in no order.
     fn send(&mut self, topics: Vec<Topic>, wanted: bool, out: &mut Outgoing) {
         let mut of = [Vec::new(), Vec::new(), Vec::new()];
         for topic in topics {
             let kind = match topic {
-                Topic::Channel(_) => 0,
-                Topic::Pattern(_) => 1,
+                Topic::Pattern(_) => 0,
+                Topic::Channel(_) => 1,
                 Topic::Shard(_) => 2,
             };
             of[kind].push(topic);
+        }
+        if !wanted {
+            of.reverse();
         }
         for topics in of {
             let Some(verb) = topics.first().map(|topic| topic.verb(wanted)) else { continue };
@@ -470,6 +475,24 @@ mod tests {
             (confirm(&mut asked, Verb::Subscribe, "a"), asked.len(), asked.is_waiting()),
             (Some(3), 1, false)
         );
+    }
+
+    #[test]
+    fn what_gets_broadcasts_is_subscribed_before_what_is_counted_and_longer() {
+        let (port, mut asked) = (Port::new(), Asked::new(false));
+        let verbs = |port: &Port, asked: &mut Asked| {
+            let mut out = Outgoing::default();
+            asked.apply(port.take(false).unwrap(), &mut out);
+            let verb =
+                |pending: Pending| if let Pending::Topics { verb, .. } = pending { Some(verb) } else { None };
+            asked.pending.drain(..).filter_map(verb).collect::<Vec<_>>()
+        };
+        let topics = [channel("counted"), Topic::Pattern("all*".into())];
+        topics.iter().for_each(|topic| port.set(topic.clone(), true));
+        assert_eq!(verbs(&port, &mut asked), [Verb::Psubscribe, Verb::Subscribe]);
+        topics.iter().rev().for_each(|topic| port.set(topic.clone(), false));
+        port.set(channel("other"), true);
+        assert_eq!(verbs(&port, &mut asked), [Verb::Unsubscribe, Verb::Punsubscribe, Verb::Subscribe]);
     }
 
     #[test]

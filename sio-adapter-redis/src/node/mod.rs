@@ -44,7 +44,7 @@ pub(crate) trait Node: Send + Sync + Sized + 'static {
 
     fn local(&self) -> &Self::Local;
 
-    /// Subscribes to everything the node needs before anybody counts it.
+    /// Subscribes to everything the node needs.
     fn start(&self, bus: &dyn Bus);
 
     /// Takes the subscriptions back, ends what is awaited and forgets who waits for answers of this node.

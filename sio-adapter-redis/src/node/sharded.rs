@@ -173,7 +173,8 @@ impl<L: Local> Node for Sharded<L> {
     }
 
     fn start(&self, bus: &dyn Bus) {
-        // The private channel first: once others count this node, it has to receive everything else.
+        // In any order: the link may ask for both at once. Who counts this node asks on the counted channel; the private
+        // one is for what this node itself asks.
         bus.subscribe(Topic::Shard(self.private.as_str().into()));
         bus.subscribe(Topic::Shard(self.core.channel().into()));
     }

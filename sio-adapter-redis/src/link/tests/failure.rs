@@ -183,6 +183,7 @@ fn a_full_queue_has_a_name_and_is_told_once() {
             })
             .await;
         assert_eq!((full, drained), (1, refused));
+        assert_eq!((link.stats().queue_full, link.stats().queue_drained), (1, 1));
         recorder.received(taken as usize).await;
         assert!(recorder.numbers().into_iter().eq(0..taken));
         link.close().await;

@@ -64,8 +64,9 @@ impl<L: Local> Classic<L> {
         &self.core
     }
 
-    /// The topics, in the order in which they are to be subscribed to: once others count this node, it has to receive
-    /// everything else.
+    /// The topics, in the order in which they are to be subscribed to: who counts this node may expect that it gets what is
+    /// for all. The link, which may ask for all at once, keeps patterns before channels but no order of channels; nothing
+    /// depends on that one, since what those who count have to ask comes on the counted channel itself.
     fn topics(&self) -> [Topic; 4] {
         [
             Topic::Pattern(self.channels.broadcast_pattern().into()),
