@@ -147,13 +147,25 @@ mod tests {
         assert_eq!(changes, [("a".to_owned(), true), ("a".to_owned(), false)]);
         assert_eq!(taken_back, [Box::<str>::from("kept")], "`b` was never subscribed to");
 
+        // One that is being taken back, to be there again after that.
         let rooms = RoomChannels::default();
         rooms.reconcile("a", || true, |_, _| {});
+        let mut changes = Vec::new();
         rooms.reconcile(
-            "a",
-            || false,
-            |_, _| assert!(rooms.close().is_empty(), "it is being taken back already"),
+            "b",
+            || true,
+            |room, wanted| {
+                changes.push((room.to_owned(), wanted));
+                match (room, wanted) {
+                    ("b", true) => [false, true].into_iter().for_each(|wanted| {
+                        rooms.reconcile("a", || wanted, |_, _| panic!("somebody is at it"))
+                    }),
+                    ("a", false) => assert_eq!(rooms.close(), [Box::<str>::from("b")]),
+                    other => panic!("{other:?}"),
+                }
+            },
         );
+        assert_eq!(changes, [("b".to_owned(), true), ("a".to_owned(), false)]);
     }
 
     #[test]
