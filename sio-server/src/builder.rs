@@ -235,7 +235,8 @@ impl ServerBuilder {
         self
     }
 
-    /// What one packet of a client may hold: attachments, namespace length, depth of JSON.
+    /// What one packet of a client may hold: attachments, namespace length, depth of JSON. In a cluster it bounds what other
+    /// nodes send, too: an event with more attachments than this allows is not passed on to the clients of this one.
     #[must_use]
     pub fn limits(mut self, limits: Limits) -> Self {
         self.config.limits = Arc::new(limits);

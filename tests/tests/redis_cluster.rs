@@ -198,6 +198,7 @@ in_every_dialect! {
     a_second_server_with_the_same_adapter_is_refused
     a_namespace_comes_again_at_once
     an_event_that_clients_would_refuse_does_not_reach_those_of_other_nodes
+    a_room_whose_name_is_all_separators_holds_nobody_up
 }
 
 async fn broadcasts_reach_the_sockets_of_both_nodes_once(dialect: Dialect, redis: Redis) {
@@ -580,6 +581,17 @@ async fn an_event_that_clients_would_refuse_does_not_reach_those_of_other_nodes(
     let packet = three.packet().await;
     assert!(packet.text.contains("many"), "{packet:?}");
     assert_eq!((packet.attachments.len(), third.adapter.stats().malformed), (11, 0));
+}
+
+async fn a_room_whose_name_is_all_separators_holds_nobody_up(dialect: Dialect, redis: Redis) {
+    let Pair { here, there, mut two, two_socket, .. } = pair(dialect, &redis).await;
+    let room = "#".repeat(200_000);
+    there.join(&two_socket, &[&room]).await;
+    here.io.to(&room).emit("room", &1);
+    passed_on(&here).await;
+    two.expect(r#"2["room",1]"#).await;
+    here.io.emit("all", &2);
+    two.expect(r#"2["all",2]"#).await;
 }
 
 /// Waits until Redis has passed on everything that a node has published.

@@ -124,7 +124,15 @@ impl Port {
     }
 
     pub(super) fn confirm(&self, number: u64) {
-        self.confirmed.send_if_modified(|confirmed| std::mem::replace(confirmed, number) != number);
+        self.confirmed.send_if_modified(|confirmed| {
+            *confirmed != RETIRED && std::mem::replace(confirmed, number) != number
+        });
+    }
+
+    /// Notes that nobody will confirm anything here any more, whatever the task may still say: whoever waits for it looks
+    /// where the topics are now.
+    pub(super) fn retire(&self) {
+        self.confirm(RETIRED);
     }
 
     /// Notes that there is no connection: whatever was confirmed on the last one holds no more.
@@ -431,6 +439,9 @@ fn literal_prefix(pattern: &str) -> Vec<u8> {
     prefix
 }
 
+/// More changes than there can be.
+const RETIRED: u64 = u64::MAX;
+
 /// How many topics one command names: an error costs as many further commands.
 const TOPICS_AT_ONCE: usize = 256;
 
@@ -493,6 +504,26 @@ mod tests {
         topics.iter().rev().for_each(|topic| port.set(topic.clone(), false));
         port.set(channel("other"), true);
         assert_eq!(verbs(&port, &mut asked), [Verb::Unsubscribe, Verb::Punsubscribe, Verb::Subscribe]);
+    }
+
+    #[tokio::test]
+    async fn a_connection_that_is_lost_takes_its_confirmations_along_but_nobody_waits_at_a_retired_port() {
+        let port = Port::new();
+        port.set(channel("a"), true);
+        port.confirm(1);
+        port.settled().await;
+        port.lost();
+        let mut settled = std::pin::pin!(port.settled());
+        tokio::select! {
+            biased;
+            () = &mut settled => panic!("the confirmation is of the connection that was lost"),
+            () = std::future::ready(()) => {}
+        }
+        port.retire();
+        // Its task may not have noticed.
+        port.lost();
+        port.confirm(0);
+        settled.await;
     }
 
     #[test]

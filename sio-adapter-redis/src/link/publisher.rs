@@ -107,9 +107,13 @@ impl Publisher {
         let port = Arc::clone(&self.port);
         let mut subscribed = pin!(port.subscribed());
         let mut unsubscribed = true;
-        self.resting = (!shared.is_closing()).then_some(heard + limit + shared.options.connect_timeout);
+        self.resting = Some(heard + limit + shared.options.connect_timeout);
+        let mut told = false;
         loop {
             let closing = shared.is_closing();
+            if closing && !std::mem::replace(&mut told, true) {
+                self.resting = None;
+            }
             let idle = self.under_way.is_empty();
             if wire.out.len() < BATCH && self.again.is_empty() {
                 let room = if self.is_resting() {
@@ -147,7 +151,7 @@ impl Publisher {
                     }
                 }
                 () = self.lane.wake.notified() => {}
-                () = shared.closing(), if !closing => self.resting = None,
+                () = shared.closing(), if !closing => {}
                 () = &mut subscribed, if unsubscribed => {
                     unsubscribed = false;
                     self.resting = None;

@@ -299,8 +299,7 @@ impl Supervisor {
                 }
             }
             if directory.nodes.iter().all(|present| !Arc::ptr_eq(&present.port, &node.port)) {
-                // Nobody will confirm anything here any more; whoever waits for it looks where the topics are now.
-                node.port.confirm(u64::MAX);
+                node.port.retire();
             }
         }
         for node in &directory.nodes {
