@@ -65,7 +65,7 @@ fn not_null<'de, T: Deserialize<'de>, D: Deserializer<'de>>(value: D) -> Result<
 fn some_rooms<'de, D: Deserializer<'de>>(value: D) -> Result<Option<Rooms>, D::Error> {
     let rooms = Rooms::deserialize(value)?;
     if rooms.as_slice().is_empty() {
-        return Err(D::Error::custom("\"to\" names no room; for everybody leave it out"));
+        return Err(D::Error::custom("\"to\" names no room; left out, it is as the options say"));
     }
     Ok(Some(rooms))
 }
