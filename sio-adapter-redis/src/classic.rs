@@ -17,7 +17,7 @@ use crate::options::{CommonOptions, common_options};
 /// use `socket.io-redis` or `createAdapter` of `@socket.io/redis-adapter`.
 ///
 /// Cheap to clone; all clones are the same adapter, which serves one server. A second server in this process needs an
-/// adapter of its own.
+/// adapter of its own: building it with this one panics, and does nothing to the first.
 ///
 /// ```no_run
 /// use sio_adapter_redis::RedisAdapter;
@@ -73,8 +73,8 @@ impl RedisAdapter {
         self.0.stats()
     }
 
-    /// Leaves the cluster: what is queued is sent if Redis takes it within 2 s, and nobody counts on this node any
-    /// more. [`Server::close`](sio_server::Server::close) does this at its end.
+    /// Leaves the cluster: what is queued is sent if there is a connection to Redis and it takes it within 2 s, and
+    /// nobody counts on this node any more. [`Server::close`](sio_server::Server::close) does this at its end.
     pub async fn close(&self) {
         self.0.close().await;
     }

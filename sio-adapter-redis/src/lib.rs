@@ -47,6 +47,17 @@
 //! With the classic adapter, `sockets_join`, `sockets_leave` and `disconnect_sockets` are carried out, also on the node
 //! that calls them, when the request comes back from Redis, as in Node: not at once, and not without Redis.
 //!
+//! # Memory and versions
+//!
+//! Beside `max_queued_bytes`, `max_requests`, `max_questions` and `max_answer_bytes`, each subscribing connection (one, in
+//! a Redis Cluster one per master) reads up to 64 MiB ahead of handlers that are slower than Redis. That is also the
+//! largest message it takes, larger ones are skipped and counted; it cannot be set. Redis itself ends a subscriber for
+//! whom it has to hold more than its `client-output-buffer-limit pubsub`.
+//!
+//! When a connection broke without Redis noticing, its subscriptions go on being counted, and others wait for answers of a
+//! node that is not there. A new connection ends the old one first; that needs Redis 6.2 and the right to `CLIENT LIST`
+//! and `CLIENT KILL`. Without them it lasts until Redis notices by itself (`tcp-keepalive`).
+//!
 //! # Features
 //!
 //! | feature | default | for |

@@ -76,6 +76,7 @@ impl CommonOptions {
                 max_requests: self.max_requests,
                 max_questions: self.max_questions,
                 max_answer_bytes: self.max_answer_bytes,
+                // Those of the server, once there is one.
                 limits: Limits::default(),
             },
             on_event: self.on_event,
@@ -92,9 +93,11 @@ impl CommonOptions {
 macro_rules! common_options {
     ($builder:ident) => {
         impl $builder {
-            /// How long the answers of other nodes are awaited, by `fetch_sockets`, `all_rooms`,
-            /// `server_side_emit_with_ack` and, unless they say how long, by broadcasts that want acknowledgements.
-            /// What has arrived by then is in the error. Default: 5 s. Node: `requestsTimeout`.
+            /// How long the answers of other nodes are awaited, by `fetch_sockets`, `all_rooms` and
+            /// `server_side_emit_with_ack`. What has arrived by then is in the error. Broadcasts that want
+            /// acknowledgements wait as long as they say, or as the server's
+            /// [`broadcast_ack_timeout`](sio_server::ServerBuilder::broadcast_ack_timeout) does. Default: 5 s. Node:
+            /// `requestsTimeout`.
             pub fn requests_timeout(mut self, timeout: std::time::Duration) -> Self {
                 self.common.set_requests_timeout(timeout);
                 self

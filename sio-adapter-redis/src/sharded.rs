@@ -20,7 +20,7 @@ use crate::options::{CommonOptions, common_options};
 /// go to all of them. It does not reach servers that use the [classic](crate::RedisAdapter) one.
 ///
 /// Cheap to clone; all clones are the same adapter, which serves one server. A second server in this process needs an
-/// adapter of its own.
+/// adapter of its own: building it with this one panics, and does nothing to the first.
 ///
 /// ```no_run
 /// use sio_adapter_redis::ShardedRedisAdapter;
@@ -73,8 +73,8 @@ impl ShardedRedisAdapter {
         self.0.stats()
     }
 
-    /// Leaves the cluster: what is queued is sent if Redis takes it within 2 s, and nobody counts on this node any
-    /// more. [`Server::close`](sio_server::Server::close) does this at its end.
+    /// Leaves the cluster: what is queued is sent if there is a connection to Redis and it takes it within 2 s, and
+    /// nobody counts on this node any more. [`Server::close`](sio_server::Server::close) does this at its end.
     pub async fn close(&self) {
         self.0.close().await;
     }

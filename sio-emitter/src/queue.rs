@@ -8,6 +8,7 @@
 use std::collections::VecDeque;
 use std::fmt;
 use std::mem;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::pin;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll, Waker};
@@ -70,7 +71,7 @@ pub struct Stats {
     pub unheard: Option<u64>,
     /// Bytes that wait in the queue.
     pub queued_bytes: usize,
-    /// Whether there is a connection.
+    /// Whether there is a connection. Through a client of `fred` its loss is noticed when the next message is to be sent.
     pub connected: bool,
 }
 
@@ -343,8 +344,11 @@ impl Queue {
         } else {
             tracing::debug!(count, %cause, "more messages were not taken by redis");
         }
-        if let Some(on_error) = &self.on_error {
-            on_error(&cause, count);
+        // A panic here would end the task that writes, and another one on the way out the process.
+        if let Some(on_error) = &self.on_error
+            && catch_unwind(AssertUnwindSafe(|| on_error(&cause, count))).is_err()
+        {
+            tracing::error!("on_error panicked");
         }
     }
 }
@@ -526,6 +530,20 @@ mod tests {
         assert_eq!(flushed, Err(FlushError { failed: 2, cause: PublishError::Abandoned }));
         assert_eq!(*told.lock().unwrap(), [(PublishError::Abandoned, 2)]);
         assert_eq!(push(&queue), Err(Refusal::Closed));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_callback_that_panics_ends_nothing() {
+        let on_error: OnError = Box::new(|_, _| panic!("contained"));
+        let queue = Queue::new(Bounds { max_bytes: 100_000, timeout: TIMEOUT }, Some(on_error));
+        push(&queue).unwrap();
+        push(&queue).unwrap();
+        take(&queue).await;
+        // As the writer does, which would then end and abandon the queue while it unwinds.
+        queue.lose(PublishError::ConnectionLost("gone".to_owned()), 2);
+        push(&queue).unwrap();
+        queue.abandon();
+        assert_eq!(refusals(&queue), (3, 0, 3));
     }
 
     #[tokio::test(start_paused = true)]

@@ -18,7 +18,8 @@ pub struct Limits {
     /// while it waits for the rest of a packet.
     pub max_attachment_bytes: usize,
     /// The number of attachments of one packet of the JSON parser. Default 10, as in Node's
-    /// `socket.io-parser`.
+    /// `socket.io-parser`. Holds as well for an event that another node of the cluster sends to clients, who would close
+    /// their connections over more.
     pub max_attachments: usize,
     /// The number of binary values in one packet of the MessagePack parser, where they are part of the one
     /// message. Default 1,000. An empty binary value takes 2 bytes on the wire and about 60 in memory.

@@ -180,6 +180,51 @@ fn messages_keep_to_the_limits() {
 }
 
 #[test]
+fn an_event_with_more_attachments_than_clients_accept_is_not_handed_out() {
+    let limits = LIMITS();
+    let packed = |count: usize, around: fn(String) -> String| {
+        let values =
+            (0..count).map(|at| format!(r#",{{"_placeholder":true,"num":{at}}}"#)).collect::<String>();
+        pack_with(&around(format!(r#"["e"{values}]"#)), &vec!["a".into(); count])
+    };
+    let classic = |data| format!(r#"["Ab",{{"type":2,"data":{data}}},{{}}]"#);
+    let sharded = |data| {
+        format!(r#"{{"type":3,"data":{{"packet":{{"type":2,"data":{data}}},"opts":{{}}}},"uid":"a"}}"#)
+    };
+    let too_many = || ClusterError::from(Malformed::AttachmentsExceeded { seen: 11, limit: 10 });
+    for count in [10, 11] {
+        let (one, two) = (packed(count, classic), packed(count, sharded));
+        let Body::Broadcast { packet, .. } = Message::decode(&two, "/", &limits).unwrap().body else {
+            panic!()
+        };
+        for payload in [Broadcast::decode(&one, &limits).unwrap().packet, packet] {
+            let packet = payload.to_packet().map(|packet| packet.attachments.len());
+            let written = payload.write_data(&mut String::new()).map(|attachments| attachments.len());
+            let expected = if count == 10 { Ok(10) } else { Err(too_many()) };
+            assert_eq!((&packet, &written), (&expected, &expected));
+        }
+    }
+    // Servers among themselves are not that narrow.
+    let event = |data| format!(r#"{{"type":9,"data":{{"packet":{data}}},"uid":"a"}}"#);
+    let message = packed(11, event);
+    let Body::ServerSideEmit { packet, .. } = Message::decode(&message, "/", &limits).unwrap().body else {
+        panic!()
+    };
+    assert_eq!(packet.to_packet().unwrap().attachments.len(), 11);
+}
+
+#[test]
+fn a_response_is_known_by_its_name_without_reading_the_rest() {
+    let limits = LIMITS();
+    let id = |message: &Bytes| Response::request_id(message, &limits).map(|id| id.map(|id| id.into_owned()));
+    assert_eq!(id(&text(r#"{"type":8,"requestId":"abc","rest":?"#)), Ok(Some("abc".to_owned())));
+    assert_eq!(id(&pack(r#"{"type":9,"requestId":"abc","packet":1}"#)), Ok(Some("abc".to_owned())));
+    assert_eq!(id(&text(r#"{"requestid":"abc","clients":["a"]}"#)), Ok(None));
+    assert!(id(&text(r#"{"sockets":?,"requestId":"abc"}"#)).is_err());
+    assert!(id(&text("[]")).is_err());
+}
+
+#[test]
 fn an_event_may_be_nested_as_deep_as_for_a_client_whatever_is_around_it() {
     let limits = LIMITS();
     let nested = |depth: usize| format!(r#"["e",{}{}]"#, "[".repeat(depth - 1), "]".repeat(depth - 1));

@@ -181,8 +181,15 @@ fn has_binary(value: &Value) -> bool {
 /// Reads a message and writes it again; `None` if it is refused.
 type Again = fn(&Bytes) -> Option<Vec<u8>>;
 
+/// The usual limits, but for events with as many binary values as chance gives them.
+fn roomy() -> Limits {
+    let mut limits = Limits::default();
+    limits.max_attachments = limits.max_inline_attachments;
+    limits
+}
+
 fn request_again(bytes: &Bytes) -> Option<Vec<u8>> {
-    let (limits, mut out) = (Limits::default(), Vec::new());
+    let (limits, mut out) = (roomy(), Vec::new());
     match Request::decode(bytes, "/n", &limits).ok()? {
         ReceivedRequest::Current(request) => request.encode(&mut out).ok()?,
         ReceivedRequest::V5(request) => request.encode(&mut out).ok()?,
@@ -191,7 +198,7 @@ fn request_again(bytes: &Bytes) -> Option<Vec<u8>> {
 }
 
 fn response_again(bytes: &Bytes) -> Option<Vec<u8>> {
-    let (limits, mut out) = (Limits::default(), Vec::new());
+    let (limits, mut out) = (roomy(), Vec::new());
     match Response::decode(bytes, &limits).ok()? {
         ReceivedResponse::Current(response) => response.encode(&mut out).ok()?,
         ReceivedResponse::V5(response) => response.encode(&mut out).ok()?,
@@ -200,13 +207,13 @@ fn response_again(bytes: &Bytes) -> Option<Vec<u8>> {
 }
 
 fn message_again(bytes: &Bytes) -> Option<Vec<u8>> {
-    let (limits, mut out) = (Limits::default(), Vec::new());
+    let (limits, mut out) = (roomy(), Vec::new());
     Message::decode(bytes, "/n", &limits).ok()?.encode(&mut out).ok()?;
     Some(out)
 }
 
 fn broadcast_again(bytes: &Bytes) -> Option<Vec<u8>> {
-    let (limits, mut out) = (Limits::default(), Vec::new());
+    let (limits, mut out) = (roomy(), Vec::new());
     let broadcast = Broadcast::decode(bytes, &limits).ok()?;
     assert_eq!(Broadcast::sender(bytes).unwrap(), broadcast.uid);
     broadcast.encode(&mut out).ok()?;

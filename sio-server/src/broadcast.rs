@@ -211,7 +211,7 @@ impl Broadcast {
 
     /// Sends an event and waits for every client's acknowledgement: for each that answered, or disconnected, a
     /// result; those that did not answer in time are missing from the list with [`AckError::Timeout`] entries
-    /// without id at its end.
+    /// without id at its end, a million of them at most.
     ///
     /// The event leaves when this is called, not when the future is polled.
     ///

@@ -260,6 +260,9 @@ impl ServerBuilder {
     /// What one packet of a client may hold: attachments and their bytes, length of a namespace, depth of JSON; for the
     /// defaults see [`Limits`]. Worst case per connection: one packet that waits for its attachments, that is their
     /// bytes and one message of [`max_http_buffer_size`](Self::max_http_buffer_size).
+    ///
+    /// In a cluster it bounds what other nodes send, too: an event with more attachments than this allows is not passed
+    /// on to the clients of this one.
     #[must_use]
     pub fn limits(mut self, limits: Limits) -> Self {
         self.config.limits = Arc::new(limits);

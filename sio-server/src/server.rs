@@ -291,7 +291,8 @@ impl Server {
     ///
     /// Names come from clients: a test that accepts everything lets them make as many namespaces as they have
     /// connections times `max_namespaces`, at about 400 bytes each. One is removed when the last of its sockets is
-    /// gone (Node: `cleanupEmptyChildNamespaces`); a [`Namespace`] kept from [`of`](Self::of) then reaches nobody.
+    /// gone (Node: `cleanupEmptyChildNamespaces`); a [`Namespace`] kept from [`of`](Self::of) then has no sockets and
+    /// reaches nobody, but in a cluster what it emits goes to the namespace of that name on all nodes that have one.
     pub fn of_matching(&self, matches: impl Fn(&str, &str) -> bool + Send + Sync + 'static) -> Namespace {
         let parent = NamespaceInner::parent(&self.shared);
         let mut parents = self.shared.parents.write().unwrap_or_else(PoisonError::into_inner);

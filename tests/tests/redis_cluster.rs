@@ -9,8 +9,10 @@ use std::time::Duration;
 use bytes::Bytes;
 use serde_json::json;
 use sio_adapter_redis::{RedisAdapter, RedisEvent, ShardedRedisAdapter, Stats, SubscriptionMode};
+use sio_protocol::Limits;
 use sio_server::{
-    AckError, Adapter, AdapterError, AdapterFactory, LocalNamespace, RemoteSocket, Reply, Server, Socket,
+    AckError, Adapter, AdapterError, AdapterFactory, LocalNamespace, RemoteSocket, Reply, Server,
+    ServerBuilder, Socket,
 };
 use sio_tests::redis::{Redis, full_run};
 use sio_tests::{Client, LIMIT, Log, disconnects, log, serve, within};
@@ -91,7 +93,11 @@ impl Node {
     }
 
     async fn with(adapter: Either) -> Self {
-        let io = Server::builder().adapter(adapter.clone()).build();
+        Self::of(Server::builder(), adapter).await
+    }
+
+    async fn of(builder: ServerBuilder, adapter: Either) -> Self {
+        let io = builder.adapter(adapter.clone()).build();
         let (sockets, connected) = log();
         io.sockets().on_connection(move |socket: Socket| {
             let _ = sockets.send(socket);
@@ -189,6 +195,10 @@ in_every_dialect! {
     a_dropped_server_is_awaited_by_nobody
     many_messages_arrive_in_order
     a_restart_of_redis_is_survived
+    a_second_server_with_the_same_adapter_is_refused
+    a_namespace_comes_again_at_once
+    an_event_that_clients_would_refuse_does_not_reach_those_of_other_nodes
+    a_room_whose_name_is_all_separators_holds_nobody_up
 }
 
 async fn broadcasts_reach_the_sockets_of_both_nodes_once(dialect: Dialect, redis: Redis) {
@@ -237,7 +247,7 @@ async fn broadcasts_reach_the_sockets_of_both_nodes_once(dialect: Dialect, redis
 async fn namespaces_are_apart(dialect: Dialect, redis: Redis) {
     let mut nodes = [Node::start(dialect, &redis).await, Node::start(dialect, &redis).await];
     // The channels of some are patterns for those of others, or channels of their rooms.
-    let names = ["/", "/a", "/a*", "/a#b", "/ab", "/[a]", "/a?"];
+    let names = ["/", "/a", "/a*", "/a#b", "/ab", "/[a]", "/a?", "/guide"];
     for node in &nodes {
         for name in names {
             node.io.of(name).on_connection(async |socket: Socket| socket.join("b"));
@@ -441,6 +451,10 @@ async fn a_dropped_server_is_awaited_by_nobody(dialect: Dialect, redis: Redis) {
     until(1, async || here.io.sockets().server_count().await.unwrap()).await;
     assert!(within("sockets", here.io.sockets().fetch_sockets()).await.unwrap().is_empty());
     assert_eq!(adapter.stats().link.subscriptions, 0);
+    // And serve another server.
+    let _another = Server::builder().adapter(adapter.clone()).build();
+    adapter.ready().await;
+    assert_eq!(here.io.sockets().server_count().await.unwrap(), 2);
 }
 
 async fn many_messages_arrive_in_order(dialect: Dialect, redis: Redis) {
@@ -471,6 +485,12 @@ async fn a_restart_of_redis_is_survived(dialect: Dialect, mut redis: Redis) {
     here.join(&one_socket, &["room"]).await;
     there.join(&two_socket, &["room"]).await;
     redis.kill();
+    until(2, async || here.adapter.stats().link.lost).await;
+    tokio::select! {
+        biased;
+        () = here.adapter.ready() => panic!("there is no Redis that could have confirmed anything"),
+        () = std::future::ready(()) => {}
+    }
     here.io.to("room").emit("alone", &());
     one.expect(r#"2["alone"]"#).await;
     let incomplete = within("an end", here.io.sockets().fetch_sockets()).await.unwrap_err();
@@ -492,20 +512,117 @@ async fn a_restart_of_redis_is_survived(dialect: Dialect, mut redis: Redis) {
     assert!(here.adapter.stats().link.restored > 0);
 }
 
+async fn a_second_server_with_the_same_adapter_is_refused(dialect: Dialect, redis: Redis) {
+    let Pair { here, there, mut one, mut two, .. } = pair(dialect, &redis).await;
+    let adapter = here.adapter.clone();
+    let build = || Server::builder().adapter(adapter.clone()).build();
+    let refused = std::panic::catch_unwind(std::panic::AssertUnwindSafe(build)).unwrap_err();
+    let message = refused.downcast_ref::<String>().map(String::as_str);
+    let message = message.or_else(|| refused.downcast_ref::<&str>().copied()).unwrap_or_default();
+    assert!(message.contains("connect another adapter"), "{message:?}");
+    // The first one sends and receives as before, and in new namespaces too.
+    let _room = here.io.of("/new");
+    here.adapter.ready().await;
+    here.io.emit("from here", &1);
+    two.expect(r#"2["from here",1]"#).await;
+    one.expect(r#"2["from here",1]"#).await;
+    there.io.emit("from there", &2);
+    one.expect(r#"2["from there",2]"#).await;
+    drop(one);
+    within("the end", here.io.close()).await;
+    // One that was closed does not serve another either.
+    assert!(std::panic::catch_unwind(std::panic::AssertUnwindSafe(build)).is_err());
+}
+
+/// A namespace that was made for clients goes with the last of them and comes with the next.
+async fn a_namespace_comes_again_at_once(dialect: Dialect, redis: Redis) {
+    let (here, there) = (Node::start(dialect, &redis).await, Node::start(dialect, &redis).await);
+    let room = here.io.of("/room-1");
+    for node in [&here, &there] {
+        node.io
+            .of_matching(|name, _| name.starts_with("/room-"))
+            .on_connection(async |socket: Socket| socket.join("x"));
+    }
+    for turn in 0..20 {
+        let mut client = Client::websocket(there.address).await;
+        client.join("/room-1").await;
+        there.adapter.ready().await;
+        room.emit("all", &turn);
+        client.expect(&format!(r#"2/room-1,["all",{turn}]"#)).await;
+        room.to("x").emit("room", &turn);
+        client.expect(&format!(r#"2/room-1,["room",{turn}]"#)).await;
+        // The last socket goes while the next comes: the old node may end before or after the new one has begun.
+        client.send("41/room-1,").await;
+        if turn % 2 == 0 {
+            until(1, async || room.server_count().await.unwrap()).await;
+        }
+    }
+    until(1, async || room.server_count().await.unwrap()).await;
+    assert_eq!(there.adapter.stats().malformed, 0);
+}
+
+async fn an_event_that_clients_would_refuse_does_not_reach_those_of_other_nodes(
+    dialect: Dialect,
+    redis: Redis,
+) {
+    let Pair { here, there, mut two, .. } = pair(dialect, &redis).await;
+    let mut limits = Limits::default();
+    limits.max_attachments = 11;
+    let adapter = Either::connect(dialect, &redis).await;
+    let mut third = Node::of(Server::builder().limits(limits), adapter).await;
+    let (mut three, _) = third.client().await;
+    let values = |count: usize| vec![Bytes::from_static(&[1]); count];
+    here.io.emit("many", &(values(11),));
+    here.io.emit("most", &(values(10),));
+    let packet = two.packet().await;
+    assert!(packet.text.contains("most"), "{packet:?}");
+    assert_eq!((packet.attachments.len(), there.adapter.stats().malformed), (10, 1));
+    // Where clients have been told to accept more, they get it.
+    let packet = three.packet().await;
+    assert!(packet.text.contains("many"), "{packet:?}");
+    assert_eq!((packet.attachments.len(), third.adapter.stats().malformed), (11, 0));
+}
+
+async fn a_room_whose_name_is_all_separators_holds_nobody_up(dialect: Dialect, redis: Redis) {
+    let Pair { here, there, mut two, two_socket, .. } = pair(dialect, &redis).await;
+    let room = "#".repeat(200_000);
+    there.join(&two_socket, &[&room]).await;
+    here.io.to(&room).emit("room", &1);
+    passed_on(&here).await;
+    two.expect(r#"2["room",1]"#).await;
+    here.io.emit("all", &2);
+    two.expect(r#"2["all",2]"#).await;
+}
+
+/// Waits until Redis has passed on everything that a node has published.
+async fn passed_on(node: &Node) {
+    until(true, async || {
+        let stats = node.adapter.stats().link;
+        stats.published > 0 && stats.confirmed == stats.published
+    })
+    .await;
+}
+
 #[tokio::test]
 async fn the_dialects_do_not_meet() {
     if !full_run() {
         return;
     }
-    let redis = Redis::start();
-    let classic = Node::start(Dialect::Classic, &redis).await;
-    let mut sharded = Node::start(Dialect::Sharded(SubscriptionMode::Dynamic), &redis).await;
-    let (mut client, _) = sharded.client().await;
-    classic.io.emit("classic", &());
-    assert_eq!(classic.io.sockets().server_count().await.unwrap(), 1);
-    sharded.io.emit("sharded", &());
-    client.expect(r#"2["sharded"]"#).await;
-    assert_eq!(sharded.adapter.stats().malformed, 0);
+    let dialects = [Dialect::Classic, Dialect::Sharded(SubscriptionMode::Dynamic)];
+    for (own, other) in [(dialects[0], dialects[1]), (dialects[1], dialects[0])] {
+        let redis = Redis::start();
+        let stranger = Node::start(other, &redis).await;
+        let (mut here, there) = (Node::start(own, &redis).await, Node::start(own, &redis).await);
+        let (mut client, _) = here.client().await;
+        stranger.io.emit("strange", &());
+        passed_on(&stranger).await;
+        // From the other node, so that it comes through Redis, behind whatever comes from there.
+        there.io.emit("known", &());
+        client.expect(r#"2["known"]"#).await;
+        assert_eq!(stranger.io.sockets().server_count().await.unwrap(), 1);
+        assert_eq!(here.io.sockets().server_count().await.unwrap(), 2);
+        assert_eq!(here.adapter.stats().malformed, 0);
+    }
 }
 
 #[tokio::test]
@@ -517,11 +634,14 @@ async fn prefixes_keep_clusters_apart() {
     let other = RedisAdapter::builder().key("other").connect(redis.url()).await.unwrap();
     let other = Node::with(Either::Classic(other)).await;
     let mut usual = Node::start(Dialect::Classic, &redis).await;
+    let another = Node::start(Dialect::Classic, &redis).await;
     let (mut client, _) = usual.client().await;
     other.io.emit("other", &());
-    usual.io.emit("usual", &());
+    passed_on(&other).await;
+    another.io.emit("usual", &());
     client.expect(r#"2["usual"]"#).await;
-    assert_eq!(usual.io.sockets().server_count().await.unwrap(), 1);
+    assert_eq!(usual.io.sockets().server_count().await.unwrap(), 2);
+    assert_eq!(other.io.sockets().server_count().await.unwrap(), 1);
 }
 
 #[tokio::test]

@@ -19,7 +19,7 @@ use super::dialect::Dialect;
 use super::hub::Hub;
 use super::sockets::{Back, Sockets, TakeAnswers};
 use crate::link::Topic;
-use crate::node::{Answers, Bus, Identity, Node, Question, Refused, ReplyTo, Uncounted};
+use crate::node::{Answers, Bus, Identity, Node, Question, Refused, ReplyTo, Settings, Uncounted};
 
 /// One namespace of this process in the cluster.
 pub(super) struct Attached<D: Dialect> {
@@ -38,7 +38,9 @@ impl<D: Dialect> Attached<D> {
         Arc::new_cyclic(|this: &Weak<Self>| {
             let back: Weak<dyn TakeAnswers> = this.clone();
             let identity = Identity { nsp: nsp.clone(), seed, counters: Arc::clone(&hub.counters) };
-            let node = hub.dialect.node(Sockets::new(local, Back(back)), identity, &hub.settings);
+            // What clients of this server accept.
+            let settings = Settings { limits: local.limits(), ..hub.settings };
+            let node = hub.dialect.node(Sockets::new(local, Back(back)), identity, &settings);
             Self {
                 node,
                 nsp,

@@ -4,16 +4,16 @@ use std::collections::HashMap;
 use std::collections::hash_map::Entry;
 use std::fmt;
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::sync::{Arc, Mutex, OnceLock, PoisonError, RwLock, Weak};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError, Weak};
 
 use bytes::Bytes;
-use sio_protocol::cluster::namespaces_of;
 use sio_server::{Adapter, LocalNamespace};
 use tokio::runtime::Handle as Runtime;
 
 use super::Stats;
 use super::attached::{Attached, Handle};
 use super::dialect::Dialect;
+use super::namespaces::Namespaces;
 use crate::link::{ConnectError, Link, LinkOptions, Receiver, RedisEvent, RedisTarget, Topic};
 use crate::node::{Counters, Settings};
 
@@ -23,7 +23,9 @@ pub(crate) struct Hub<D: Dialect> {
     pub(super) counters: Arc<Counters>,
     /// Set once it is open.
     link: OnceLock<Link>,
-    namespaces: RwLock<HashMap<Box<str>, Arc<Attached<D>>>>,
+    namespaces: Namespaces<Attached<D>>,
+    /// Some namespace of the server that the adapter belongs to, to tell it from others.
+    owner: Mutex<Option<LocalNamespace>>,
     /// How often each topic is subscribed to. The main channel of a namespace with a `#` in its name can be that of a
     /// room of a shorter one.
     topics: Mutex<HashMap<Topic, usize>>,
@@ -58,7 +60,8 @@ impl<D: Dialect> Hub<D> {
             settings: options.settings,
             counters: Arc::default(),
             link: OnceLock::new(),
-            namespaces: RwLock::default(),
+            namespaces: Namespaces::default(),
+            owner: Mutex::default(),
             topics: Mutex::default(),
             families,
             on_event: options.on_event,
@@ -79,7 +82,13 @@ impl<D: Dialect> Hub<D> {
     }
 
     /// Makes the node of a namespace, which is in the cluster once Redis has confirmed its subscriptions.
+    ///
+    /// # Panics
+    /// If the adapter belongs to another server: the namespaces of the two have the same names, and one would get what is
+    /// for the other, which would hear of nothing any more. `Server::builder().build()` attaches `/`, so that it is there
+    /// that this is noticed, before anything of the other server is touched.
     pub(crate) fn attach(self: &Arc<Self>, local: LocalNamespace) -> Arc<dyn Adapter> {
+        assert!(self.is_for(&local), "{OTHER_SERVER}");
         let mut seed = [0; 8];
         #[expect(
             clippy::expect_used,
@@ -87,10 +96,7 @@ impl<D: Dialect> Hub<D> {
         )]
         getrandom::fill(&mut seed).expect("the operating system gives no random bytes");
         let attached = Attached::new(self, local, u64::from_ne_bytes(seed));
-        let replaced = {
-            let mut namespaces = self.namespaces.write().unwrap_or_else(PoisonError::into_inner);
-            namespaces.insert(attached.nsp().into(), Arc::clone(&attached))
-        };
+        let replaced = self.namespaces.insert(attached.nsp(), Arc::clone(&attached));
         use crate::node::Node as _;
         attached.node.start(&*attached);
         // Afterwards, so that what both are subscribed to stays so. A namespace may come again before it is quite gone.
@@ -101,16 +107,24 @@ impl<D: Dialect> Hub<D> {
         Arc::new(Handle(attached))
     }
 
+    /// Says whether the server of `local` may use the adapter: the first one, or one that comes when the first is gone
+    /// without having closed it.
+    fn is_for(&self, local: &LocalNamespace) -> bool {
+        let mut owner = self.owner.lock().unwrap_or_else(PoisonError::into_inner);
+        let is_closed = self.link().is_some_and(Link::is_closing);
+        if let Some(owner) = &*owner
+            && !owner.is_beside(local)
+            && (is_closed || !self.namespaces.is_empty())
+        {
+            return false;
+        }
+        *owner = Some(local.clone());
+        true
+    }
+
     /// Ends a namespace.
     pub(super) fn detach(&self, attached: &Arc<Attached<D>>) {
-        {
-            let mut namespaces = self.namespaces.write().unwrap_or_else(PoisonError::into_inner);
-            if let Entry::Occupied(entry) = namespaces.entry(attached.nsp().into())
-                && Arc::ptr_eq(entry.get(), attached)
-            {
-                entry.remove();
-            }
-        }
+        self.namespaces.remove(attached.nsp(), attached);
         attached.stop();
     }
 
@@ -149,30 +163,17 @@ impl<D: Dialect> Hub<D> {
 
     /// Ends everything, what is queued first.
     pub(crate) async fn close(&self) {
-        let attached: Vec<_> = {
-            let mut namespaces = self.namespaces.write().unwrap_or_else(PoisonError::into_inner);
-            namespaces.drain().map(|(_, attached)| attached).collect()
-        };
-        attached.iter().for_each(|attached| attached.stop());
+        self.namespaces.drain().iter().for_each(|attached| attached.stop());
         if let Some(link) = self.link() {
             link.close().await;
         }
-    }
-
-    fn namespace(&self, nsp: &str) -> Option<Arc<Attached<D>>> {
-        self.namespaces.read().unwrap_or_else(PoisonError::into_inner).get(nsp).cloned()
     }
 }
 
 impl<D: Dialect> Receiver for Hub<D> {
     fn receive(&self, channel: &str, message: Bytes) {
         for family in &self.families {
-            for (nsp, _) in namespaces_of(family, channel) {
-                // A name with a `#` may be of several; which one is meant, the message says.
-                if let Some(attached) = self.namespace(nsp) {
-                    attached.handle_message(channel, &message);
-                }
-            }
+            self.namespaces.each_of(family, channel, |attached| attached.handle_message(channel, &message));
         }
     }
 
@@ -195,3 +196,6 @@ impl<D: Dialect> fmt::Debug for Hub<D> {
         f.debug_struct("Hub").field("prefix", &self.dialect.prefix()).finish_non_exhaustive()
     }
 }
+
+const OTHER_SERVER: &str = "a Redis adapter serves one server, and this one has a server already: connect another adapter \
+    for a second server in the process";

@@ -12,6 +12,7 @@
 mod attached;
 mod dialect;
 mod hub;
+mod namespaces;
 mod sockets;
 mod stats;
 

@@ -14,7 +14,7 @@ use std::{
 use bytes::{Buf as _, Bytes, BytesMut};
 use tokio::io::{AsyncRead, AsyncReadExt};
 
-use super::resp::{Frame, Malformed, Parsed, parse};
+use super::resp::{Frame, Malformed, Parsed, element_size, elements_behind, parse};
 
 /// The unhandled input of one connection.
 pub(super) struct Inbox {
@@ -26,8 +26,12 @@ pub(super) struct Inbox {
     ahead_bytes: usize,
     /// How many bytes the frame at the front of `current` has at least.
     need: usize,
-    /// How many bytes to throw away: the rest of a frame that is too large.
+    /// How many bytes to throw away: the rest of a frame that is too large, or of one of its elements.
     skip: usize,
+    /// How many elements of that frame come after them: its size is only known with its last one.
+    skip_elements: usize,
+    /// How large it is without those.
+    skipped: usize,
     /// The bound for everything held, and so for one frame.
     limit: usize,
     /// Bytes read since the last time that nothing more was there.
@@ -66,6 +70,8 @@ impl Inbox {
             ahead_bytes: 0,
             need: 1,
             skip: 0,
+            skip_elements: 0,
+            skipped: 0,
             limit: limit.max(BLOCK),
             streak: 0,
             full: false,
@@ -80,7 +86,18 @@ impl Inbox {
                 let _ = self.current.split_to(now);
                 self.skip -= now;
             }
-            if self.skip == 0 && self.current.len() >= self.need {
+            if self.skip == 0 && self.skip_elements > 0 && self.current.len() >= self.need {
+                match element_size(&self.current)? {
+                    Some(size) => {
+                        self.skip_elements -= 1;
+                        if let Some(whole) = self.skip_more(size) {
+                            return Ok(Next::TooLarge(whole));
+                        }
+                        continue;
+                    }
+                    None => self.need = self.current.len() + 1,
+                }
+            } else if self.skip == 0 && self.current.len() >= self.need {
                 match parse(&self.current)? {
                     Parsed::Frame(length, frame) => {
                         self.need = 1;
@@ -92,9 +109,11 @@ impl Inbox {
                         return Ok(Next::Frame(frame, self.current.split_to(length).freeze()));
                     }
                     Parsed::Need(total) if total > self.limit => {
-                        self.need = 1;
-                        self.skip = total;
-                        return Ok(Next::TooLarge(total));
+                        self.skip_elements = elements_behind(&self.current);
+                        if let Some(whole) = self.skip_more(total) {
+                            return Ok(Next::TooLarge(whole));
+                        }
+                        continue;
                     }
                     Parsed::Need(total) => self.need = total,
                 }
@@ -114,6 +133,14 @@ impl Inbox {
                 self.current.extend_from_slice(&block);
             }
         }
+    }
+
+    /// Throws `size` bytes of a frame away. Gives the size of the frame if they are its last.
+    fn skip_more(&mut self, size: usize) -> Option<usize> {
+        self.need = 1;
+        self.skip = size;
+        self.skipped = self.skipped.saturating_add(size);
+        (self.skip_elements == 0).then(|| std::mem::take(&mut self.skipped))
     }
 
     /// Reads once, if something can be read and may be held.
@@ -170,7 +197,7 @@ impl Inbox {
     /// Says whether the peer has been sending faster than was read, up to now: messages came without a pause, or not
     /// even the last one is whole.
     pub(super) fn is_behind(&self) -> bool {
-        self.full || self.streak >= BLOCK || !self.current.is_empty() || self.skip > 0
+        self.full || self.streak >= BLOCK || !self.current.is_empty() || self.skip + self.skip_elements > 0
     }
 
     fn drop_empty_block(&mut self) {
@@ -242,6 +269,29 @@ mod tests {
                 Next::Frame(other, _) => panic!("{other:?}"),
                 Next::Empty if pending => return sizes,
                 Next::Empty => {}
+            }
+        }
+    }
+
+    #[test]
+    fn a_frame_is_skipped_whole_whichever_part_of_it_is_too_large() {
+        let parts = |name: usize, payload: usize| {
+            let (name, payload) = ("n".repeat(name), ":1\r\n".repeat(payload / 4));
+            let head = format!(">4\r\n$8\r\npmessage\r\n$1\r\n*\r\n${}\r\n{name}\r\n", name.len());
+            format!("{head}${}\r\n{payload}\r\n", payload.len()).into_bytes()
+        };
+        let frames = [parts(400_000, 8), parts(400_000, 400_000), parts(8, 400_000), parts(90_000, 400_000)];
+        let mut bytes: Vec<u8> = Vec::new();
+        for frame in &frames {
+            bytes.extend(message(3));
+            bytes.extend(frame);
+        }
+        bytes.extend(message(4));
+        let mut expected: Vec<_> = frames.iter().flat_map(|frame| [Ok(3), Err(frame.len())]).collect();
+        expected.push(Ok(4));
+        for at_once in [1, 7, 1000, 65_536, 1_000_000] {
+            for ahead in [1, 3, 50] {
+                assert_eq!(sizes(&bytes, at_once, ahead, 99_000), expected, "{at_once} {ahead}");
             }
         }
     }

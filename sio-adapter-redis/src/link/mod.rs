@@ -216,7 +216,7 @@ impl Link {
     }
 
     /// Waits until Redis has confirmed everything asked of it so far by `subscribe` and `unsubscribe`, or refused it
-    /// ([`RedisEvent::SubscriptionRejected`]). Returns at once when the link is closed.
+    /// ([`RedisEvent::SubscriptionRejected`]), and has not been lost since. Returns at once when the link is closed.
     pub(crate) async fn settled(&self) {
         let mut phase = self.shared.phase.subscribe();
         let settled = async {
@@ -241,6 +241,11 @@ impl Link {
             () = settled => {}
             _ = phase.wait_for(|phase| matches!(phase, Phase::Closing | Phase::Closed)) => {}
         }
+    }
+
+    /// Says whether the link takes nothing any more.
+    pub(crate) fn is_closing(&self) -> bool {
+        self.shared.is_closing()
     }
 
     /// Returns the counters.

@@ -124,10 +124,24 @@ impl Port {
     }
 
     pub(super) fn confirm(&self, number: u64) {
-        self.confirmed.send_if_modified(|confirmed| std::mem::replace(confirmed, number) != number);
+        self.confirmed.send_if_modified(|confirmed| {
+            *confirmed != RETIRED && std::mem::replace(confirmed, number) != number
+        });
     }
 
-    /// Waits until Redis has confirmed what is wished for at the time of the call.
+    /// Notes that nobody will confirm anything here any more, whatever the task may still say: whoever waits for it looks
+    /// where the topics are now.
+    pub(super) fn retire(&self) {
+        self.confirm(RETIRED);
+    }
+
+    /// Notes that there is no connection: whatever was confirmed on the last one holds no more.
+    pub(super) fn lost(&self) {
+        self.set_subscribed(false);
+        self.confirm(0);
+    }
+
+    /// Waits until Redis has confirmed what is wished for at the time of the call, on a connection that still stands.
     pub(super) async fn settled(&self) {
         let number = self.lock().changes;
         // An error would mean that `self` is gone.
@@ -239,15 +253,20 @@ impl Asked {
         self.pending.push_back(Pending::Mark(changes.number));
     }
 
+    /// Asks for patterns, of which there are few and which get what is for all, before channels, whose subscribers are
+    /// counted; takes them back after those. The topics of a kind are in no order.
     fn send(&mut self, topics: Vec<Topic>, wanted: bool, out: &mut Outgoing) {
         let mut of = [Vec::new(), Vec::new(), Vec::new()];
         for topic in topics {
             let kind = match topic {
-                Topic::Channel(_) => 0,
-                Topic::Pattern(_) => 1,
+                Topic::Pattern(_) => 0,
+                Topic::Channel(_) => 1,
                 Topic::Shard(_) => 2,
             };
             of[kind].push(topic);
+        }
+        if !wanted {
+            of.reverse();
         }
         for topics in of {
             let Some(verb) = topics.first().map(|topic| topic.verb(wanted)) else { continue };
@@ -420,6 +439,9 @@ fn literal_prefix(pattern: &str) -> Vec<u8> {
     prefix
 }
 
+/// More changes than there can be.
+const RETIRED: u64 = u64::MAX;
+
 /// How many topics one command names: an error costs as many further commands.
 const TOPICS_AT_ONCE: usize = 256;
 
@@ -464,6 +486,48 @@ mod tests {
             (confirm(&mut asked, Verb::Subscribe, "a"), asked.len(), asked.is_waiting()),
             (Some(3), 1, false)
         );
+    }
+
+    #[test]
+    fn what_gets_broadcasts_is_subscribed_before_what_is_counted_and_longer() {
+        let (port, mut asked) = (Port::new(), Asked::new(false));
+        let verbs = |port: &Port, asked: &mut Asked| {
+            let mut out = Outgoing::default();
+            asked.apply(port.take(false).unwrap(), &mut out);
+            let verb =
+                |pending: Pending| if let Pending::Topics { verb, .. } = pending { Some(verb) } else { None };
+            asked.pending.drain(..).filter_map(verb).collect::<Vec<_>>()
+        };
+        let topics = [channel("counted"), Topic::Pattern("all*".into())];
+        topics.iter().for_each(|topic| port.set(topic.clone(), true));
+        assert_eq!(verbs(&port, &mut asked), [Verb::Psubscribe, Verb::Subscribe]);
+        topics.iter().rev().for_each(|topic| port.set(topic.clone(), false));
+        port.set(channel("other"), true);
+        assert_eq!(verbs(&port, &mut asked), [Verb::Unsubscribe, Verb::Punsubscribe, Verb::Subscribe]);
+    }
+
+    #[tokio::test]
+    async fn a_connection_that_is_lost_takes_its_confirmations_along_but_nobody_waits_at_a_retired_port() {
+        let port = Port::new();
+        port.set(channel("a"), true);
+        port.confirm(1);
+        port.settled().await;
+        port.lost();
+        let mut settled = std::pin::pin!(port.settled());
+        tokio::select! {
+            biased;
+            () = &mut settled => panic!("the confirmation is of the connection that was lost"),
+            () = std::future::ready(()) => {}
+        }
+        port.retire();
+        // Its task may not have noticed.
+        port.lost();
+        port.confirm(0);
+        tokio::select! {
+            biased;
+            () = settled => {}
+            () = std::future::ready(()) => panic!("nobody will ever confirm anything"),
+        }
     }
 
     #[test]

@@ -102,13 +102,18 @@ impl Publisher {
         let mut heard = Instant::now();
         let mut alarm = pin!(sleep_until(heard + interval));
         // Whoever lost the same Redis is subscribing again just now: what has been waiting goes out when we have done it
-        // ourselves, else it would reach nobody. Not for ever: others may be subscribed although we cannot.
+        // ourselves, else it would reach nobody. Not for ever: others may be subscribed although we cannot. And not when
+        // the link is being closed: then we shall not subscribe any more.
         let port = Arc::clone(&self.port);
         let mut subscribed = pin!(port.subscribed());
         let mut unsubscribed = true;
         self.resting = Some(heard + limit + shared.options.connect_timeout);
+        let mut told = false;
         loop {
             let closing = shared.is_closing();
+            if closing && !std::mem::replace(&mut told, true) {
+                self.resting = None;
+            }
             let idle = self.under_way.is_empty();
             if wire.out.len() < BATCH && self.again.is_empty() {
                 let room = if self.is_resting() {

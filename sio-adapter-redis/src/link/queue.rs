@@ -119,7 +119,10 @@ impl Lane {
         }
         let (answer, receiver) = oneshot::channel();
         state.questions.push_back(Question { command, answer });
-        self.unpark(state);
+        state.parked = false;
+        drop(state);
+        // Parked or not: while messages wait for something else, nothing would wake the task.
+        self.wake.notify_one();
         Ok(receiver)
     }
 
@@ -341,6 +344,20 @@ mod tests {
         let answer = lane.ask(Vec::new()).unwrap();
         lane.set_up(false);
         assert_eq!(answer.await.unwrap(), Err(LinkError::Down));
+    }
+
+    #[tokio::test]
+    async fn a_question_wakes_the_task_while_messages_rest() {
+        let lane = Lane::default();
+        lane.set_up(true);
+        lane.push(entry("1")).unwrap();
+        assert!(taken(&lane, 0).is_empty());
+        let _answer = lane.ask(Vec::new()).unwrap();
+        tokio::select! {
+            biased;
+            () = lane.wake.notified() => {}
+            () = std::future::ready(()) => panic!("the question lies there"),
+        }
     }
 
     #[test]

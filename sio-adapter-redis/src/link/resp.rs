@@ -115,6 +115,39 @@ pub(super) fn parse(bytes: &[u8]) -> Result<Parsed, Malformed> {
     }
 }
 
+/// Says how many elements a pushed frame has behind the one that is not complete yet.
+pub(super) fn elements_behind(bytes: &[u8]) -> usize {
+    let (Some(b'>'), Ok((mut left @ 1..=4, mut at))) = (bytes.first(), number(bytes, 0)) else { return 0 };
+    loop {
+        left -= 1;
+        match bytes.get(at) {
+            Some(b'$') if left > 0 => match bulk(bytes, at) {
+                Ok((_, end)) => at = end,
+                Err(_) => return left.unsigned_abs() as usize,
+            },
+            _ => return 0,
+        }
+    }
+}
+
+/// Says how many bytes the element has that `bytes` begin with; nothing while that cannot be seen.
+pub(super) fn element_size(bytes: &[u8]) -> Result<Option<usize>, Malformed> {
+    let size = match bytes {
+        [] => return Ok(None),
+        [b'$', ..] if bytes.get(1) != Some(&b'-') => number(bytes, 0).and_then(|(length, start)| {
+            let length = usize::try_from(length).unwrap_or_default();
+            let end = start.checked_add(length).and_then(|end| end.checked_add(2));
+            end.ok_or_else(|| Stop::Malformed(format!("a text of {length} bytes")))
+        }),
+        _ => line(bytes, 0).map(|(_, end)| end),
+    };
+    match size {
+        Ok(size) => Ok(Some(size)),
+        Err(Stop::Need(_)) => Ok(None),
+        Err(Stop::Malformed(what)) => Err(Malformed(what)),
+    }
+}
+
 /// Appends a command to `out`.
 pub(super) fn command(out: &mut Vec<u8>, parts: &[&[u8]]) {
     head(out, b'*', parts.len());

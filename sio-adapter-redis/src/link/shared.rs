@@ -160,6 +160,7 @@ impl Shared {
         if let Err((error, first)) = self.budget.take(cost, &self.counters) {
             drop(directory);
             if first && let PublishError::QueueFull { queued, limit, .. } = error {
+                add(&self.counters.queue_full, 1);
                 // If the supervisor has its hands full the counter tells.
                 let _ = self.reports.try_send(Report::Event(RedisEvent::QueueFull { queued, limit }));
             }
@@ -181,6 +182,7 @@ impl Shared {
     /// Gives the bytes of messages back that wait no longer.
     pub(super) fn done(&self, cost: usize) {
         if let Some(refused) = self.budget.give_back(cost) {
+            add(&self.counters.queue_drained, 1);
             let _ = self.reports.try_send(Report::Event(RedisEvent::QueueDrained { refused }));
         }
     }

@@ -53,14 +53,24 @@ counters! {
     oversized,
     /// Times that Redis cut off the subscriber because messages came faster than they were handled.
     overruns,
+    /// Times that the queue became so full that a message was refused.
+    queue_full,
+    /// Times that it had room again after that.
+    queue_drained,
     /// Connections that ended.
     lost,
     /// Connections made, the first ones included.
     connects,
     /// Attempts to connect that failed.
     failed_connects,
+    /// Times that everything stood for the first time: at most one.
+    connected,
     /// Times that everything stood again after a loss.
     restored,
+    /// Times that the masters of the cluster were others than before.
+    topology_changes,
+    /// Times that the link was closed: at most one.
+    closed,
     /// Probes sent through the subscription.
     probes,
     /// Probes that did not come back.

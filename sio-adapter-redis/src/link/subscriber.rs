@@ -47,9 +47,12 @@ impl Subscriber {
         while !self.life.shared.is_closing() {
             let mut session = Session::new(&self.life, &self.node);
             let prove = async |wire: &mut Wire, server: &Server| session.prove(wire, server).await;
-            let Some(mut wire) = self.life.attempt(prove).await else { continue };
+            let Some(mut wire) = self.life.attempt(prove).await else {
+                self.node.port.lost(); // it may have broken after the confirmations
+                continue;
+            };
             let end = session.serve(&mut wire).await;
-            self.node.port.set_subscribed(false);
+            self.node.port.lost();
             match end {
                 // Redis is there, but has ended this connection in the middle of a burst.
                 Some(_) if session.behind && self.is_alive().await => {

@@ -179,6 +179,14 @@ impl Supervisor {
     }
 
     fn tell(&self, event: &RedisEvent) {
+        // The other transitions are counted where they happen.
+        let counters = &self.shared.counters;
+        match event {
+            RedisEvent::Connected { .. } => add(&counters.connected, 1),
+            RedisEvent::TopologyChanged { .. } => add(&counters.topology_changes, 1),
+            RedisEvent::Closed { .. } => add(&counters.closed, 1),
+            _ => {}
+        }
         match event {
             RedisEvent::Connected { .. }
             | RedisEvent::Restored { .. }
@@ -291,8 +299,7 @@ impl Supervisor {
                 }
             }
             if directory.nodes.iter().all(|present| !Arc::ptr_eq(&present.port, &node.port)) {
-                // Nobody will confirm anything here any more; whoever waits for it looks where the topics are now.
-                node.port.confirm(u64::MAX);
+                node.port.retire();
             }
         }
         for node in &directory.nodes {

@@ -185,11 +185,11 @@ impl<L: Local> Core<L> {
             self.local.report(format!("acknowledgements of other nodes are not awaited: {cause}"));
         }
         if let Err(refused) = bus.publish(&self.channel, message) {
-            let failed = self.locked().requests.fail(&id, AdapterError::Unreachable(refused.to_string()));
-            if let Some(failed) = failed {
-                failed.tell();
+            // A count may have found that there is nobody to ask: then the sink has heard that already.
+            let waits = opened.is_err() || self.locked().requests.forget(&id);
+            if waits {
+                sink.expect(0);
             }
-            sink.expect(0);
             self.local.report(format!("a broadcast did not leave this node: {refused}"));
         }
         // Also for a request that has ended by now: others may have come to rely on this count.
@@ -242,8 +242,12 @@ impl<L: Local> Core<L> {
         }
     }
 
-    /// Takes how many clients another node asks.
+    /// Takes how many clients another node asks. A number that no node can mean is as good as none: the node is waited
+    /// for until the timeout.
     pub(super) fn handle_client_count(&self, id: &str, from: Option<&str>, clients: u64) {
+        if clients > MAX_CLIENTS {
+            return self.malformed(&ClusterError::ClientCountTooLarge { seen: clients, limit: MAX_CLIENTS });
+        }
         let clients = usize::try_from(clients).unwrap_or(usize::MAX);
         let Some(sink) = self.locked().requests.sink_for_count(id, from) else {
             return count(&self.counters.unconcerned);
@@ -394,3 +398,6 @@ fn encoded(write: impl FnOnce(&mut Vec<u8>) -> Result<(), ClusterError>) -> Resu
     write(&mut out)?;
     Ok(out.into())
 }
+
+/// More connections than one node holds. What is awaited in vain costs its caller an entry for each client.
+const MAX_CLIENTS: u64 = 1_000_000;

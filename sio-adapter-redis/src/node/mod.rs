@@ -5,7 +5,8 @@
 //! whole clusters in virtual time. There is one module for each dialect, [`classic`] and [`sharded`], over a shared
 //! [`core`].
 //!
-//! All methods may be called from any thread at once. Neither the bus nor the local side is called with a lock held.
+//! All methods may be called from any thread at once. The bus is never called with a lock held; the local side neither,
+//! but for a look whether a room exists ([`rooms`]).
 
 mod classic;
 mod convert;
@@ -43,7 +44,7 @@ pub(crate) trait Node: Send + Sync + Sized + 'static {
 
     fn local(&self) -> &Self::Local;
 
-    /// Subscribes to everything the node needs before anybody counts it.
+    /// Subscribes to everything the node needs.
     fn start(&self, bus: &dyn Bus);
 
     /// Takes the subscriptions back, ends what is awaited and forgets who waits for answers of this node.

@@ -269,6 +269,12 @@ impl<S: Sink> Requests<S> {
         self.take(id).map(|request| request.finish(Some(cause)))
     }
 
+    /// Forgets a broadcast that could not be sent. Says whether its sink still waits to hear from the other nodes.
+    pub(super) fn forget(&mut self, id: &str) -> bool {
+        let request = self.take(id);
+        request.is_some_and(|request| matches!(request.asker, Asker::Clients { released: false, .. }))
+    }
+
     /// Ends what was awaited until now.
     pub(super) fn expire(&mut self, now: Instant) -> Vec<Finished> {
         let mut expired = Vec::new();

@@ -4,7 +4,7 @@
 //! this look once more whether the room exists. What follows from a look is carried out in the order of the looks, by
 //! whichever thread is at it already.
 
-use std::collections::{HashSet, VecDeque};
+use std::collections::{HashMap, VecDeque};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 #[derive(Debug, Default)]
@@ -12,12 +12,20 @@ pub(super) struct RoomChannels(Mutex<State>);
 
 #[derive(Debug, Default)]
 struct State {
-    subscribed: HashSet<Box<str>>,
+    rooms: HashMap<Box<str>, Room>,
     /// What has to be subscribed to (true) or no more, in this order.
     due: VecDeque<(Box<str>, bool)>,
     /// Some thread is carrying out what is due.
     is_busy: bool,
     is_closed: bool,
+}
+
+#[derive(Debug, Default)]
+struct Room {
+    /// As of the last look.
+    is_wanted: bool,
+    /// Carried out.
+    is_subscribed: bool,
 }
 
 impl RoomChannels {
@@ -34,9 +42,14 @@ impl RoomChannels {
                 return;
             }
             let wanted = wanted();
-            let changed =
-                if wanted { state.subscribed.insert(room.into()) } else { state.subscribed.remove(room) };
-            if changed {
+            let known = state.rooms.get_mut(room);
+            if known.as_ref().is_some_and(|known| known.is_wanted) != wanted {
+                match known {
+                    Some(known) => known.is_wanted = wanted,
+                    None => {
+                        state.rooms.insert(room.into(), Room { is_wanted: wanted, is_subscribed: false });
+                    }
+                }
                 state.due.push_back((room.into(), wanted));
             }
             if state.due.is_empty() || std::mem::replace(&mut state.is_busy, true) {
@@ -45,25 +58,45 @@ impl RoomChannels {
         }
         while let Some((room, wanted)) = self.next() {
             change(&room, wanted);
+            if wanted && !self.keep(&room) {
+                change(&room, false);
+            }
         }
     }
 
-    /// Gives the rooms whose channels are or may be subscribed to, and takes no further changes.
-    pub(super) fn close(&self) -> HashSet<Box<str>> {
+    /// Gives the rooms whose channels are subscribed to, and takes no further changes. A subscription that is just being
+    /// carried out is taken back by the thread that does it.
+    pub(super) fn close(&self) -> Vec<Box<str>> {
         let mut state = self.locked();
         state.is_closed = true;
-        let mut rooms = std::mem::take(&mut state.subscribed);
-        rooms.extend(std::mem::take(&mut state.due).into_iter().map(|(room, _)| room));
-        rooms
+        state.due.clear();
+        let rooms = std::mem::take(&mut state.rooms).into_iter();
+        rooms.filter(|(_, room)| room.is_subscribed).map(|(name, _)| name).collect()
+    }
+
+    /// Notes that the channel of `room` has been subscribed to, unless the end has come meanwhile.
+    fn keep(&self, room: &str) -> bool {
+        let mut state = self.locked();
+        if let Some(room) = state.rooms.get_mut(room) {
+            room.is_subscribed = true;
+        }
+        !state.is_closed
     }
 
     fn next(&self) -> Option<(Box<str>, bool)> {
         let mut state = self.locked();
-        let next = state.due.pop_front();
-        if next.is_none() {
+        let Some((room, wanted)) = state.due.pop_front() else {
             state.is_busy = false;
+            return None;
+        };
+        if !wanted && let Some(known) = state.rooms.get_mut(&room) {
+            // Before it is carried out: whoever comes with the end must not do it once more.
+            known.is_subscribed = false;
+            if !known.is_wanted {
+                state.rooms.remove(&room);
+            }
         }
-        next
+        Some((room, wanted))
     }
 
     fn locked(&self) -> MutexGuard<'_, State> {
@@ -92,6 +125,47 @@ mod tests {
         rooms.reconcile("a", || true, |_, _| {});
         assert_eq!(rooms.close().len(), 1);
         rooms.reconcile("b", || true, |room, _| panic!("{room} was subscribed to"));
+    }
+
+    #[test]
+    fn an_end_in_the_middle_of_a_change_leaves_nothing_and_takes_back_nothing_else() {
+        let rooms = RoomChannels::default();
+        rooms.reconcile("kept", || true, |_, _| {});
+        let (mut changes, mut taken_back) = (Vec::new(), Vec::new());
+        rooms.reconcile(
+            "a",
+            || true,
+            |room, wanted| {
+                if changes.is_empty() {
+                    // What other threads do meanwhile: one room more, and the end.
+                    rooms.reconcile("b", || true, |room, _| panic!("{room}: somebody is at it already"));
+                    taken_back = rooms.close();
+                }
+                changes.push((room.to_owned(), wanted));
+            },
+        );
+        assert_eq!(changes, [("a".to_owned(), true), ("a".to_owned(), false)]);
+        assert_eq!(taken_back, [Box::<str>::from("kept")], "`b` was never subscribed to");
+
+        // One that is being taken back, to be there again after that.
+        let rooms = RoomChannels::default();
+        rooms.reconcile("a", || true, |_, _| {});
+        let mut changes = Vec::new();
+        rooms.reconcile(
+            "b",
+            || true,
+            |room, wanted| {
+                changes.push((room.to_owned(), wanted));
+                match (room, wanted) {
+                    ("b", true) => [false, true].into_iter().for_each(|wanted| {
+                        rooms.reconcile("a", || wanted, |_, _| panic!("somebody is at it"))
+                    }),
+                    ("a", false) => assert_eq!(rooms.close(), [Box::<str>::from("b")]),
+                    other => panic!("{other:?}"),
+                }
+            },
+        );
+        assert_eq!(changes, [("b".to_owned(), true), ("a".to_owned(), false)]);
     }
 
     #[test]

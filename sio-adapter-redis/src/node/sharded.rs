@@ -173,7 +173,8 @@ impl<L: Local> Node for Sharded<L> {
     }
 
     fn start(&self, bus: &dyn Bus) {
-        // The private channel first: once others count this node, it has to receive everything else.
+        // In any order: the link may ask for both at once. Who counts this node asks on the counted channel; the private
+        // one is for what this node itself asks.
         bus.subscribe(Topic::Shard(self.private.as_str().into()));
         bus.subscribe(Topic::Shard(self.core.channel().into()));
     }
@@ -364,8 +365,9 @@ impl OwnMessages {
         let end_of = |body: Body<'_>| {
             let mut message = Vec::new();
             let written = Message::new(uid, nsp, body).encode(&mut message);
-            let key = message.windows(KEY.len()).rposition(|window| window == KEY);
-            match (written, key) {
+            // Before the name come keys and numbers only, behind it the namespace, in which anything may stand.
+            let name = message.windows(uid.len().max(1)).position(|window| window == uid.as_bytes());
+            match (written, name) {
                 (Ok(()), Some(at)) => message.split_off(at),
                 // Not to recognise them only takes longer.
                 _ => Vec::new(),
@@ -383,6 +385,3 @@ impl OwnMessages {
         ends_with(&self.json) || ends_with(&self.msgpack)
     }
 }
-
-/// What stands before the name of the sender in both notations, but for quotes and lengths.
-const KEY: &[u8] = b"uid";

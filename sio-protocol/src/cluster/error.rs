@@ -10,6 +10,14 @@ use crate::error::Malformed;
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum ClusterError {
+    /// A node says that it has asked more clients than a node can have.
+    #[error("{seen} clients asked by one node, limit is {limit}")]
+    ClientCountTooLarge {
+        /// The number that was found.
+        seen: u64,
+        /// How many are allowed.
+        limit: u64,
+    },
     /// A field has a value of a type that nobody sends.
     #[error("field {field} of a cluster message is of the wrong type")]
     FieldInvalid {

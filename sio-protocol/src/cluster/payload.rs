@@ -9,6 +9,7 @@ use super::input::{Input, Value};
 use super::opaque::well_formed;
 use super::output::Output;
 use crate::error::Malformed;
+use crate::limits::Limits;
 use crate::msgpack::read_json;
 use crate::socketio::{Packet, is_reserved_event};
 
@@ -52,7 +53,7 @@ impl<'a> Payload<'a> {
         match &self.0 {
             Repr::Outgoing(packet) => Ok((*packet).clone()),
             Repr::Incoming { nsp, data, size, for_clients } => {
-                let (data, attachments) = translate(data, *size)?;
+                let (data, attachments) = translate(data, *size, *for_clients)?;
                 let packet = Packet::event(nsp.clone(), None, data, attachments);
                 check_name(&packet, *for_clients)?;
                 Ok(packet)
@@ -77,11 +78,11 @@ impl<'a> Payload<'a> {
                 let start = json.len();
                 let mut attachments = Vec::new();
                 let mut data = data.clone();
-                let limits = data.limits();
+                let limits = limits_of(&data, *for_clients);
                 json.reserve(*size);
                 match data.value()? {
                     Value::Json(text) => json.push_str(&well_formed(text)),
-                    Value::MsgPack(reader) => read_json(reader, limits, json, &mut attachments)?,
+                    Value::MsgPack(reader) => read_json(reader, &limits, json, &mut attachments)?,
                 }
                 check_name(&Packet::event("/", None, &json[start..], Vec::new()), *for_clients)?;
                 Ok(attachments)
@@ -186,17 +187,31 @@ pub(super) fn check_nsp(nsp: &str, input: &Input<'_>) -> Result<(), ClusterError
 }
 
 /// Gives the data of an event as text and attachments.
-fn translate<'a>(data: &Input<'a>, size: usize) -> Result<(Cow<'a, str>, Vec<Bytes>), ClusterError> {
+fn translate<'a>(
+    data: &Input<'a>,
+    size: usize,
+    for_clients: bool,
+) -> Result<(Cow<'a, str>, Vec<Bytes>), ClusterError> {
     let mut data = data.clone();
-    let limits = data.limits();
+    let limits = limits_of(&data, for_clients);
     match data.value()? {
         Value::Json(text) => Ok((well_formed(text), Vec::new())),
         Value::MsgPack(reader) => {
             let (mut json, mut attachments) = (String::with_capacity(size + size / 8), Vec::new());
-            read_json(reader, limits, &mut json, &mut attachments)?;
+            read_json(reader, &limits, &mut json, &mut attachments)?;
             Ok((Cow::Owned(json), attachments))
         }
     }
+}
+
+/// Gives what holds for an event: to a client it goes as a packet, which may have fewer attachments than there can be
+/// binary values in a message.
+fn limits_of(data: &Input<'_>, for_clients: bool) -> Limits {
+    let mut limits = *data.limits();
+    if for_clients {
+        limits.max_inline_attachments = limits.max_inline_attachments.min(limits.max_attachments);
+    }
+    limits
 }
 
 /// Checks what a client checks, and would close its connection for.

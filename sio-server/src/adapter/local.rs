@@ -4,6 +4,7 @@ use std::sync::{Arc, Weak};
 
 use async_trait::async_trait;
 use bytes::Bytes;
+use sio_protocol::Limits;
 use sio_protocol::socketio::Packet;
 
 use super::{Adapter, AdapterFactory, BroadcastOptions, SocketDetails};
@@ -12,6 +13,7 @@ use crate::encoded::{Draft, Encoded};
 use crate::error::{AdapterError, Failure, Incomplete};
 use crate::handler::{ServerReply, server_event};
 use crate::namespace::NamespaceInner;
+use crate::server::Shared;
 use crate::socket::SocketInner;
 use crate::socket::acks::AckSink;
 
@@ -20,18 +22,39 @@ use crate::socket::acks::AckSink;
 pub struct LocalNamespace {
     // Weak: the namespace owns its adapter.
     namespace: Weak<NamespaceInner>,
+    server: Weak<Shared>,
     path: Arc<str>,
 }
 
 impl LocalNamespace {
-    pub(crate) fn new(namespace: Weak<NamespaceInner>, path: &str) -> Self {
-        Self { namespace, path: path.into() }
+    pub(crate) fn new(namespace: Weak<NamespaceInner>, server: Weak<Shared>, path: &str) -> Self {
+        Self { namespace, server, path: path.into() }
     }
 
     /// The namespace's name, with its slash.
     #[must_use]
     pub fn path(&self) -> &str {
         &self.path
+    }
+
+    /// Whether it and `other` are namespaces of one server: for adapters that serve no second one. It holds whether or
+    /// not the server is still there.
+    #[must_use]
+    pub fn is_beside(&self, other: &Self) -> bool {
+        Weak::ptr_eq(&self.server, &other.server)
+    }
+
+    /// What an event from another node may hold: [`ServerBuilder::limits`](crate::ServerBuilder::limits). With a
+    /// [parser of your own](crate::ServerBuilder::parser), whose packets have no attachments beside them, as many binary
+    /// values as [`max_inline_attachments`](Limits::max_inline_attachments) allows.
+    #[must_use]
+    pub fn limits(&self) -> Limits {
+        let Some(server) = self.server.upgrade() else { return Limits::default() };
+        let mut limits = *server.config.limits;
+        if server.config.parser.is_some() {
+            limits.max_attachments = limits.max_inline_attachments;
+        }
+        limits
     }
 
     /// How many sockets there are.

@@ -123,7 +123,7 @@ impl NamespaceInner {
     /// The adapter. Not for parents, which have no sockets of their own.
     pub(crate) fn adapter(&self) -> &Arc<dyn Adapter> {
         self.adapter.get_or_init(|| {
-            let local = LocalNamespace::new(Weak::clone(&self.this), &self.path);
+            let local = LocalNamespace::new(Weak::clone(&self.this), Weak::clone(&self.server), &self.path);
             let adapter = match self.server() {
                 Some(server) => server.adapter_factory().attach(local),
                 // Nobody can connect any more.

@@ -155,7 +155,7 @@ impl AckSink {
     /// [`forward`](Self::forward), whose node has only itself to speak for.
     pub fn expect_parties(&self, others: usize) {
         if let Target::Caller(collected) = &self.0 {
-            update(collected, |collected| collected.parties += others);
+            update(collected, |collected| collected.parties = collected.parties.saturating_add(others));
         }
     }
 
@@ -164,7 +164,8 @@ impl AckSink {
         match &self.0 {
             Target::Caller(collected) => update(collected, |collected| {
                 collected.parties = collected.parties.saturating_sub(1);
-                collected.expected += clients;
+                // Other nodes may say anything.
+                collected.expected = collected.expected.saturating_add(clients);
             }),
             Target::Elsewhere(forward) => forward.call(|callbacks| (callbacks.asked)(clients)),
         }
@@ -237,7 +238,7 @@ impl Awaiting {
     }
 
     /// Waits until everybody has answered or `timeout` has passed; gives the answers that came and how many
-    /// clients did not answer.
+    /// clients did not answer, at most `MAX_MISSING`: each becomes an entry, and the number may come from elsewhere.
     pub(crate) async fn collect(&self, timeout: Duration) -> (Vec<AckResult>, usize) {
         let mut sleep = pin!(tokio::time::sleep(timeout));
         poll_fn(|cx| {
@@ -255,7 +256,7 @@ impl Awaiting {
         collected.closed = true;
         let results = std::mem::take(&mut collected.results);
         let missing = collected.expected.saturating_sub(results.len());
-        (results, missing)
+        (results, missing.min(MAX_MISSING))
     }
 }
 
@@ -264,6 +265,9 @@ impl Drop for Awaiting {
         self.0.locked().closed = true;
     }
 }
+
+/// Entries for clients that did not answer, of one broadcast.
+const MAX_MISSING: usize = 1_000_000;
 
 /// Fewer entries are not worth looking through.
 const PURGE_MIN: usize = 16;
@@ -327,6 +331,20 @@ mod tests {
         sink.expect(1);
         assert!(!sink.is_open());
         assert!(slot.locked().is_none(), "dropped");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn what_other_nodes_say_they_have_asked_is_not_taken_at_its_word() {
+        let (sink, awaiting) = Awaiting::new();
+        sink.expect_parties(3);
+        for clients in [usize::MAX, 2, 0, 0] {
+            sink.expect(clients);
+        }
+        sink.answer(None, Ok(args("[1]")));
+        let start = tokio::time::Instant::now();
+        let (results, missing) = awaiting.collect(Duration::from_secs(1)).await;
+        assert_eq!((results.len(), missing), (1, MAX_MISSING), "neither wrapped nor reserved");
+        assert_eq!(start.elapsed(), Duration::from_secs(1), "it was not complete");
     }
 
     #[test]

@@ -213,6 +213,7 @@ fn a_master_that_dies_is_replaced_by_its_replica() {
             servers.contains(&format!("127.0.0.1:{}", replica.port)) && servers.len() == 3,
             "{servers:?}"
         );
+        assert!(link.stats().topology_changes > 0);
         recorder.restored().await;
         link.settled().await;
         for (at, name) in names.iter().enumerate() {

@@ -183,6 +183,7 @@ fn a_full_queue_has_a_name_and_is_told_once() {
             })
             .await;
         assert_eq!((full, drained), (1, refused));
+        assert_eq!((link.stats().queue_full, link.stats().queue_drained), (1, 1));
         recorder.received(taken as usize).await;
         assert!(recorder.numbers().into_iter().eq(0..taken));
         link.close().await;
@@ -267,5 +268,80 @@ fn a_subscription_asked_for_while_redis_is_away_settles_when_it_is_back() {
         link.settled().await;
         assert_eq!((redis.subscribers("new").await, redis.subscribers("gone").await), (1, 0));
         link.close().await;
+    });
+}
+
+#[test]
+fn what_was_confirmed_does_not_settle_anything_while_redis_is_away() {
+    run(async {
+        let mut redis = Redis::start(&[]).await;
+        let recorder = Recorder::new();
+        let link = Link::open(options(redis.url(), &recorder)).await.unwrap();
+        link.subscribe(channel("c"));
+        link.settled().await;
+        redis.kill().await;
+        lost(&recorder, RedisConnection::Subscriber).await;
+        let mut settled = std::pin::pin!(link.settled());
+        tokio::select! {
+            biased;
+            () = &mut settled => panic!("there is nobody who could have confirmed anything"),
+            () = std::future::ready(()) => {}
+        }
+        redis.restart().await;
+        settled.await;
+        assert_eq!(redis.subscribers("c").await, 1);
+        link.close().await;
+    });
+}
+
+/// A link whose publisher is back after a loss while its subscriber is not let in, with messages that rest until it is.
+async fn resting(redis: &Redis, recorder: &Arc<Recorder>) -> Link {
+    let link = Link::open(options(redis.url(), recorder)).await.unwrap();
+    link.subscribe(channel("c"));
+    link.settled().await;
+    redis.ask(&["ACL", "SETUSER", "default", "-subscribe"]).await;
+    redis.ask(&["CLIENT", "KILL", "TYPE", "pubsub"]).await;
+    redis.ask(&["CLIENT", "KILL", "TYPE", "normal"]).await;
+    for _ in 0..2 {
+        recorder.event(|event| matches!(event, RedisEvent::Lost { .. }).then_some(())).await;
+    }
+    for number in 0..10 {
+        link.publish(Space::Classic, "c", numbered(number)).unwrap();
+    }
+    // The publisher stands when its name is on the list.
+    while !redis.connections().await.iter().any(|name| name.contains("publisher")) {}
+    link
+}
+
+#[test]
+fn nodes_are_counted_while_messages_rest() {
+    run(async {
+        let redis = Redis::start(&[]).await;
+        let recorder = Recorder::new();
+        let link = resting(&redis, &recorder).await;
+        // It is up a moment after it is listed.
+        let count = loop {
+            match link.subscribers(Space::Classic, "c").await {
+                Err(LinkError::Down) => tokio::task::yield_now().await,
+                count => break count,
+            }
+        };
+        assert_eq!(count, Ok(0));
+        assert_eq!(link.stats().confirmed, 0, "they rest");
+        link.close().await;
+    });
+}
+
+#[test]
+fn what_rests_is_sent_when_the_link_is_closed() {
+    run(async {
+        let redis = Redis::start(&[]).await;
+        let recorder = Recorder::new();
+        let link = resting(&redis, &recorder).await;
+        while link.subscribers(Space::Classic, "c").await.is_err() {
+            tokio::task::yield_now().await;
+        }
+        link.close().await;
+        assert_eq!((link.stats().confirmed, link.stats().dropped), (10, 0));
     });
 }

@@ -117,6 +117,7 @@ fn close_while_redis_is_away_is_quick_and_says_what_is_lost() {
             })
             .await;
         assert_eq!((undelivered, link.stats().dropped), (100, 100));
+        assert_eq!((link.stats().connected, link.stats().closed), (1, 1));
         drop(redis);
         tasks(before - 1).await; // the one that reads what Redis prints ended as well
     });

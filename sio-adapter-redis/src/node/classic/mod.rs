@@ -64,8 +64,9 @@ impl<L: Local> Classic<L> {
         &self.core
     }
 
-    /// The topics, in the order in which they are to be subscribed to: once others count this node, it has to receive
-    /// everything else.
+    /// The topics, in the order in which they are to be subscribed to: who counts this node may expect that it gets what is
+    /// for all. The link, which may ask for all at once, keeps patterns before channels but no order of channels; nothing
+    /// depends on that one, since what those who count have to ask comes on the counted channel itself.
     fn topics(&self) -> [Topic; 4] {
         [
             Topic::Pattern(self.channels.broadcast_pattern().into()),
@@ -96,6 +97,13 @@ impl<L: Local> Classic<L> {
     }
 
     fn handle_response(&self, message: &Bytes) -> Result<(), ClusterError> {
+        // All nodes hear what one has asked for, and it may be long.
+        if let Some(id) = Response::request_id(message, &self.core.limits)?
+            && !self.core.is_asking(&id)
+        {
+            count(&self.core.counters.unconcerned);
+            return Ok(());
+        }
         let response = match Response::decode(message, &self.core.limits)? {
             ReceivedResponse::Current(response) => response,
             // Nothing of that kind is asked here: it is for a server of Socket.IO 2.

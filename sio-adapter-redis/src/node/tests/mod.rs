@@ -30,6 +30,11 @@ pub(crate) trait Dialect: Clone {
 
     fn counters(node: &Self::Node) -> &Counters;
 
+    /// The namespace of the nodes.
+    fn nsp(&self) -> &'static str {
+        "/"
+    }
+
     /// Requests to join, leave and disconnect are applied when they come back.
     const ECHOED: bool;
 }
@@ -81,6 +86,32 @@ impl Dialect for InSharded {
 
     fn counters(node: &Self::Node) -> &Counters {
         &node.core().counters
+    }
+}
+
+/// The same dialect in a namespace whose name looks like a part of its messages.
+#[derive(Clone, Debug)]
+pub(crate) struct InGuide<D>(D);
+
+impl<D: Dialect> Dialect for InGuide<D> {
+    type Node = D::Node;
+
+    const ECHOED: bool = D::ECHOED;
+
+    fn node(&self, sockets: Sockets, identity: Identity, settings: &Settings) -> Self::Node {
+        self.0.node(sockets, identity, settings)
+    }
+
+    fn open(node: &Self::Node) -> (usize, usize) {
+        D::open(node)
+    }
+
+    fn counters(node: &Self::Node) -> &Counters {
+        D::counters(node)
+    }
+
+    fn nsp(&self) -> &'static str {
+        "/guide"
     }
 }
 
@@ -158,6 +189,12 @@ macro_rules! in_both {
         mod sharded_dynamic {
             $(#[test] fn $name() {
                 super::$name(crate::node::tests::InSharded(sio_protocol::cluster::sharded::Mode::Dynamic));
+            })*
+        }
+        mod sharded_in_guide {
+            $(#[test] fn $name() {
+                let dialect = crate::node::tests::InSharded(sio_protocol::cluster::sharded::Mode::Dynamic);
+                super::$name(crate::node::tests::InGuide(dialect));
             })*
         }
         mod sharded_dynamic_private {

@@ -23,6 +23,7 @@ in_both! {
     handlers_of_all_other_nodes_get_events
     handlers_of_all_other_nodes_answer
     clients_of_all_nodes_acknowledge
+    a_count_that_no_node_can_mean_is_malformed
     a_node_alone_asks_nobody
     a_dead_node_is_missing_at_the_timeout
     a_handler_that_does_not_answer_is_missing_at_the_timeout
@@ -33,6 +34,7 @@ in_both! {
     questions_beyond_the_bound_reach_clients_without_answers
     answers_beyond_the_bound_end_the_request
     what_the_queue_refuses_ends_at_once
+    what_the_queue_refuses_after_a_count_is_released_once
     the_end_of_a_node_ends_its_requests
     a_node_that_ended_is_not_counted
     malformed_messages_are_counted_and_change_nothing
@@ -258,6 +260,45 @@ fn clients_of_all_nodes_acknowledge<D: Dialect>(dialect: D) {
         world.assert_idle();
         assert!(world.elapsed() < Duration::from_secs(5));
     }
+}
+
+fn a_count_that_no_node_can_mean_is_malformed<D: Dialect>(dialect: D) {
+    for claim in [1_000_001, 1_000_000_000_000, u64::MAX] {
+        let mut world = world(dialect.clone());
+        let sink = SimSink::caller();
+        world.with_node(0, |node, bus, now| {
+            node.broadcast_with_ack(&event("[\"q\"]"), &to(&[]), sink.clone(), now, bus);
+        });
+        world.collect();
+        let (_, question) = world.published.last().unwrap();
+        let id = request_id::<D>(question);
+        let response = format!(
+            r#"{{"type":{},"requestId":"{id}","clientCount":{claim},"uid":"x","data":{{"requestId":"{id}","clientCount":{claim}}}}}"#,
+            if D::ECHOED { 8 } else { 11 }
+        );
+        // Where a node of this dialect takes responses, whoever they are from.
+        let channel = if D::ECHOED {
+            format!("socket.io-response#{}#", world.nsp())
+        } else {
+            format!("socket.io#{}#", world.nsp())
+        };
+        let node = &world.nodes[0];
+        node.node.handle_message(&channel, &response.into(), world.now, &node.bus);
+        assert_eq!(malformed::<D>(&world), 1, "{claim}");
+        world.settle();
+        let collected = sink.collected();
+        assert_eq!((collected.parties, collected.expected, collected.complete_at), (0, 4, Some(4)));
+        drop(collected);
+        world.assert_idle();
+    }
+}
+
+/// What a request is called, in either notation: the key, the mark of MessagePack or `":"`, a name of known length.
+fn request_id<D: Dialect>(message: &[u8]) -> String {
+    let key = message.windows(9).position(|window| window == b"requestId").unwrap();
+    let (mark, length) = if D::ECHOED { (1, 6) } else { (3, 16) };
+    let start = key + 9 + mark;
+    String::from_utf8(message[start..start + length].to_vec()).unwrap()
 }
 
 fn a_node_alone_asks_nobody<D: Dialect>(dialect: D) {
@@ -499,6 +540,28 @@ fn what_the_queue_refuses_ends_at_once<D: Dialect>(dialect: D) {
     world.assert_idle();
 }
 
+/// A count ends on another thread while the broadcast that it is for is being refused.
+fn what_the_queue_refuses_after_a_count_is_released_once<D: Dialect>(dialect: D) {
+    struct Late<'a, N>(&'a N, &'a super::world::SimBus);
+    impl<N: Node> Bus for Late<'_, N> {
+        fn publish(&self, _: &str, _: Bytes) -> Result<(), Refused> {
+            self.0.handle_count(Ok(1), self.1);
+            Err(Refused("full".to_owned()))
+        }
+        fn subscribe(&self, _: Topic) {}
+        fn unsubscribe(&self, _: Topic) {}
+        fn count(&self) {}
+        fn wake(&self) {}
+    }
+    let mut world = world(dialect);
+    let sink = SimSink::caller();
+    world.with_node(0, |node, bus, now| {
+        node.broadcast_with_ack(&event("[\"q\"]"), &to(&[]), sink.clone(), now, &Late(node, bus));
+    });
+    world.settle();
+    assert_eq!(sink.collected().complete_at, Some(2), "the clients of this node are awaited");
+}
+
 fn the_end_of_a_node_ends_its_requests<D: Dialect>(dialect: D) {
     let mut world = world(dialect);
     let (fetch, ask) = world.with_node(0, |node, bus, now| {
@@ -528,10 +591,9 @@ fn a_node_that_ended_is_not_counted<D: Dialect>(dialect: D) {
 
 fn malformed_messages_are_counted_and_change_nothing<D: Dialect>(dialect: D) {
     let mut world = world(dialect);
-    let channels: Vec<String> =
-        ["socket.io#/#", "socket.io#/#x#", "socket.io-request#/#", "socket.io-response#/#"]
-            .map(str::to_owned)
-            .to_vec();
+    let channels: Vec<String> = ["#NSP#", "#NSP#x#", "-request#NSP#", "-response#NSP#"]
+        .map(|end| format!("socket.io{}", end.replace("NSP", world.nsp())))
+        .to_vec();
     let mut random = super::Random::new(7);
     for round in 0..2_000 {
         let channel = &channels[random.below(4)];
@@ -541,6 +603,10 @@ fn malformed_messages_are_counted_and_change_nothing<D: Dialect>(dialect: D) {
         }
         world.with_node(0, |node, bus, now| node.handle_message(channel, &message.into(), now, bus));
     }
+    // What is on channels that the dialect does not have is not looked at.
+    let unconcerned = D::counters(&world.nodes[0].node).unconcerned.load(Ordering::Relaxed);
+    assert_eq!(malformed::<D>(&world) + unconcerned, 2_000);
+    assert!(if D::ECHOED { unconcerned < 10 } else { (900..1_100).contains(&unconcerned) }, "{unconcerned}");
     world.settle();
     assert!(world.published.is_empty(), "malformed messages are not answered");
     let answers = world.with_node(0, |node, bus, now| node.fetch_sockets(&to(&[]), now, bus));
@@ -586,14 +652,28 @@ fn a_message_for_rooms_of_others_is_not_read<D: Dialect>(dialect: D) {
         f();
         assert_eq!(node.local().locked().written, before);
     };
-    counters(&|| node.handle_message("socket.io#/#nobody#", &message, world.now, &world.nodes[0].bus));
+    let channel = |room: &str| format!("socket.io#{}#{room}#", world.nsp());
+    counters(&|| node.handle_message(&channel("nobody"), &message, world.now, &world.nodes[0].bus));
     assert_eq!(malformed::<D>(&world), 0);
-    counters(&|| node.handle_message("socket.io#/#x#", &message, world.now, &world.nodes[0].bus));
+    counters(&|| node.handle_message(&channel("x"), &message, world.now, &world.nodes[0].bus));
     assert_eq!(malformed::<D>(&world), 1);
 }
 
 fn malformed<D: Dialect>(world: &World<D>) -> u64 {
     D::counters(&world.nodes[0].node).malformed.load(Ordering::Relaxed)
+}
+
+#[test]
+fn answers_to_what_others_have_asked_are_not_read() {
+    let world = world(InClassic::default());
+    let answer = |rest: &str| format!(r#"{{"requestId":"nobody","rooms":[{rest}"#).into();
+    world.with_node(0, |node, bus, now| {
+        node.handle_message("socket.io-response#/#", &answer(r#""r"]}"#), now, bus);
+        node.handle_message("socket.io-response#/#", &answer("whatever"), now, bus);
+    });
+    assert_eq!(malformed::<InClassic>(&world), 0);
+    let unconcerned = &InClassic::counters(&world.nodes[0].node).unconcerned;
+    assert_eq!(unconcerned.load(Ordering::Relaxed), 2);
 }
 
 #[test]
@@ -629,13 +709,11 @@ fn ids_of_another_length_have_channels_of_their_own() {
 }
 
 #[test]
-fn the_counted_channel_is_subscribed_to_last() {
-    let order = |topics: Vec<Topic>| match topics.last() {
-        Some(Topic::Channel(name) | Topic::Shard(name)) => name.to_string(),
-        other => panic!("{other:?}"),
-    };
-    assert_eq!(order(started(&InClassic::default())), "socket.io-request#/#");
-    assert_eq!(order(started(&InSharded(Mode::Static))), "socket.io#/#");
+fn broadcasts_are_subscribed_to_before_others_count_the_node() {
+    let topics = started(&InClassic::default());
+    let at = |wanted: &Topic| topics.iter().position(|topic| topic == wanted).unwrap();
+    let pattern = at(&Topic::Pattern("socket.io#/#*".into()));
+    assert!(pattern < at(&Topic::Channel("socket.io-request#/#".into())), "{topics:?}");
 }
 
 fn started<D: Dialect>(dialect: &D) -> Vec<Topic> {

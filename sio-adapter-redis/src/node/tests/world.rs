@@ -171,13 +171,18 @@ impl<D: Dialect> World<D> {
     pub(crate) fn add_node(&mut self) -> usize {
         let sockets = Sockets::default();
         let seed = self.random.next();
-        let node = self.dialect.node(sockets.clone(), identity("/", seed), &self.settings);
+        let node = self.dialect.node(sockets.clone(), identity(self.nsp(), seed), &self.settings);
         let member = Arc::new(Member { node, sockets, bus: SimBus::default(), is_dead: OnceLock::new() });
         let back: Weak<dyn Back> = Arc::downgrade(&(Arc::clone(&member) as Arc<dyn Back>));
         member.sockets.set_back(back);
         member.node.start(&member.bus);
         self.nodes.push(member);
         self.nodes.len() - 1
+    }
+
+    /// The namespace of the nodes.
+    pub(crate) fn nsp(&self) -> &'static str {
+        self.dialect.nsp()
     }
 
     /// Ends a node without a word. Redis notices after `lingering` and counts it until then.

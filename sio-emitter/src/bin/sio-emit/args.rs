@@ -338,6 +338,7 @@ const LONG: &str = r#"Examples:
     sio-emit --binary picture "{\"\$binary\":\"$(base64 -w0 cat.png)\"}"
   Many, at hundreds of thousands a second:
     jq -c '{event:"price",args:[.symbol,.price],to:.symbol}' prices.json | sio-emit --stdin
+    (a line whose "to" is null or names no room is refused; without "to" it is for all whom the options name)
   Move, remove, tell the servers:
     sio-emit --to lobby join archive
     sio-emit --to user:42 disconnect --close
@@ -345,7 +346,8 @@ const LONG: &str = r#"Examples:
 
 Exit status:
   0  Redis has taken everything.
-  1  With --stdin: lines were refused, and named on the standard error; all others were taken.
+  1  With --stdin: lines were refused, and named on the standard error; all others were taken, with --strict those
+     before the first of them.
   2  The command line is wrong, an argument is not JSON, or the event cannot be sent. Nothing was sent.
   3  Redis was not reached, has refused messages, or has not confirmed them in time.
   4  With --stdin: the input could not be read to its end. What was read before was taken.

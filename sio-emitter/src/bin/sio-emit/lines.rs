@@ -1,19 +1,24 @@
 //! One line of the input: an event, and for whom it is.
 
-use serde::Deserialize;
+use serde::de::Error as _;
+use serde::{Deserialize, Deserializer};
 use sio_protocol::socketio::Value;
 
 use crate::values::{bytes_in, json_error};
 
-/// What a line says. What it leaves out is as the options say.
+/// What a line says. What it leaves out is as the options say. Leaving out is not to say null: a program that makes lines
+/// of its data writes that when it does not find for whom something is, which must not make it everybody's.
 #[derive(Debug, Deserialize, PartialEq)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct Line {
     pub(crate) event: String,
     #[serde(default)]
     pub(crate) args: Vec<Value>,
+    #[serde(default, deserialize_with = "some_rooms")]
     pub(crate) to: Option<Rooms>,
+    #[serde(default, deserialize_with = "not_null")]
     pub(crate) except: Option<Rooms>,
+    #[serde(default, deserialize_with = "not_null")]
     pub(crate) nsp: Option<String>,
     pub(crate) volatile: Option<bool>,
     pub(crate) compress: Option<bool>,
@@ -53,6 +58,18 @@ impl Line {
     }
 }
 
+fn not_null<'de, T: Deserialize<'de>, D: Deserializer<'de>>(value: D) -> Result<Option<T>, D::Error> {
+    T::deserialize(value).map(Some)
+}
+
+fn some_rooms<'de, D: Deserializer<'de>>(value: D) -> Result<Option<Rooms>, D::Error> {
+    let rooms = Rooms::deserialize(value)?;
+    if rooms.as_slice().is_empty() {
+        return Err(D::Error::custom("\"to\" names no room; left out, it is as the options say"));
+    }
+    Ok(Some(rooms))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -71,6 +88,19 @@ mod tests {
         assert_eq!((line.args.len(), line.volatile, line.compress), (3, Some(true), None));
         let line = Line::read(b" {\"event\":\"\"}\r", false).unwrap();
         assert_eq!((line.event.as_str(), line.args.len(), line.to), ("", 0, None));
+    }
+
+    #[test]
+    fn a_line_that_is_for_nobody_is_not_for_everybody() {
+        for line in
+            [r#"{"event":"e","to":null}"#, r#"{"event":"e","to":[null]}"#, r#"{"event":"e","except":null}"#]
+        {
+            assert!(problem(line).contains("a room or a list of rooms"), "{line}: {}", problem(line));
+        }
+        assert!(problem(r#"{"event":"e","to":[]}"#).starts_with("\"to\" names no room"));
+        assert!(problem(r#"{"event":"e","nsp":null}"#).starts_with("invalid type: null"));
+        let line = Line::read(br#"{"event":"e","except":[]}"#, false).unwrap();
+        assert_eq!((line.to, line.except), (None, Some(Rooms::Several(Vec::new()))));
     }
 
     #[test]

@@ -87,6 +87,24 @@ impl<'a> Response<'a> {
         }
     }
 
+    /// Reads only what the request was called: a response may be long, and where all servers receive it, it is for one of
+    /// them. `None` if it does not say so, as those of version 5 do not.
+    ///
+    /// # Errors
+    ///
+    /// If the message is malformed up to there, or too long.
+    pub fn request_id(message: &'a Bytes, limits: &'a Limits) -> Result<Option<Cow<'a, str>>, ClusterError> {
+        let mut input = Input::new(message, limits)?;
+        let mut entries = input.map("response")?;
+        while let Some(key) = input.next_key(&mut entries)? {
+            if key.as_ref() == b"requestId" {
+                return input.string("requestId");
+            }
+            input.skip()?;
+        }
+        Ok(None)
+    }
+
     /// Appends the message, as `@socket.io/redis-adapter` 8 writes it.
     ///
     /// # Errors
