@@ -18,6 +18,7 @@ use crate::broadcast::{Broadcast, IntoRooms};
 use crate::builder::ServerBuilder;
 use crate::config::Config;
 use crate::connection::End;
+use crate::connection::flush::Lists;
 use crate::connection::registry::Registry;
 use crate::connection::timers::{self, Timers};
 use crate::error::{EmitError, Failure, Incomplete};
@@ -37,6 +38,7 @@ pub(crate) struct Shared {
     pub(crate) config: Config,
     pub(crate) sessions: Registry,
     pub(crate) timers: Timers,
+    pub(crate) late: Lists,
     epoch: Instant,
     namespaces: RwLock<HashMap<Box<str>, Arc<NamespaceInner>>>,
     /// Namespaces that stand for many, each with its test, in the order they were made.
@@ -255,6 +257,7 @@ impl Server {
             config,
             sessions: Registry::new(),
             timers: Timers::default(),
+            late: Lists::default(),
             epoch: Instant::now(),
             namespaces: RwLock::default(),
             parents: RwLock::default(),

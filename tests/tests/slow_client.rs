@@ -3,7 +3,7 @@
 use std::cell::Cell;
 
 use hyper_util::rt::TokioIo;
-use sio_server::{DisconnectReason, EmitError, Server, Socket};
+use sio_server::{Args, DisconnectReason, EmitError, Server, Socket};
 use sio_tests::{Client, Frame, Http, Ws, disconnects, frame, log, opcode, serve};
 
 /// More than the kernel buffers for one connection, in all.
@@ -178,4 +178,30 @@ async fn a_flood_of_pings_without_reading_is_not_read_on() {
     assert_eq!(after, Frame::text("42[\"after\"]"));
     assert!((pongs + BOUND / 2 / 127) * 127 < STREAM + BOUND, "{pongs} more pongs");
     reasons.assert_empty();
+}
+
+/// What is queued while the kernel's buffer is full is written by the task that waits for room; afterwards the client is
+/// as good as any other.
+#[tokio::test]
+async fn a_client_that_was_slow_for_a_while_is_served_as_before() {
+    let io = Server::new();
+    io.sockets().on("echo", async |socket: Socket, Args(n): Args<u32>| socket.emit("echo", &n));
+    let (mut client, _) = Client::connected(serve(&io).await).await;
+    let filler = "x".repeat(1_000_000);
+    for round in 0..2 {
+        for n in 0..12 {
+            io.emit("filler", &(n, &filler));
+        }
+        // With the first one here the others have been tried, and the buffers are full.
+        assert!(client.recv().await.starts_with("2[\"filler\",0,"));
+        io.emit("behind", &round);
+        for n in 1..12 {
+            assert!(client.recv().await.starts_with(&format!("2[\"filler\",{n},")));
+        }
+        client.expect(&format!("2[\"behind\",{round}]")).await;
+        io.emit("afterwards", &round);
+        client.expect(&format!("2[\"afterwards\",{round}]")).await;
+        client.send(&format!("2[\"echo\",{round}]")).await;
+        client.expect(&format!("2[\"echo\",{round}]")).await;
+    }
 }

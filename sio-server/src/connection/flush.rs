@@ -1,26 +1,28 @@
 //! When queues are written: an answer at the end of its batch, everything else at the end of the turn.
 //!
 //! A connection whose queue gets its first packet becomes *dirty*. While a thread handles a read batch (or any other
-//! [`Batch`]) it collects the dirty connections. If that is only the one whose packets are handled, it is written when
-//! the batch ends: eight echoes cost one system call. All others wait in the thread's [`Late`] list until the tasks that
-//! are ready now have had their turn: if sixty members of a room emit in one turn, each member is sent sixty packets
-//! with one system call instead of sixty. The runtime polls for new events before the list is written, so that a lone
-//! broadcast waits for a microsecond, and one among many for the tasks that tokio runs between two polls (61).
+//! [`Batch`]) it collects the dirty connections. The one whose packets are handled is written when the batch ends: eight
+//! echoes cost one system call. All others wait in a [`List`] of the thread until the tasks that are ready now have had
+//! their turn: if sixty members of a room emit in one turn, each member is sent sixty packets with one system call
+//! instead of sixty. A lone broadcast waits for nobody.
+//!
+//! Dirty means: in the batch of a thread, in a list, or in the hands of the task that writes. None of them forgets a
+//! connection, be it that the runtime ends or the thread; else it would never be written again.
 
 use std::cell::RefCell;
 use std::future::poll_fn;
-use std::sync::{Arc, Mutex};
+use std::mem;
+use std::ptr;
+use std::sync::{Arc, Mutex, Weak};
 use std::task::{Poll, Waker};
 
-use tokio::runtime::Handle;
-
 use super::Connection;
+use crate::server::Shared;
 use crate::sync::Lock;
 
 thread_local! {
-    static BATCH: RefCell<Collected> =
-        const { RefCell::new(Collected { depth: 0, serial: 0, own: std::ptr::null(), answers: false, dirty: Vec::new() }) };
-    static LATE: Late = Late::default();
+    static BATCH: RefCell<Collected> = const { RefCell::new(Collected::NONE) };
+    static LATE: RefCell<Late> = const { RefCell::new(Late(Vec::new())) };
 }
 
 #[derive(Debug)]
@@ -30,13 +32,15 @@ struct Collected {
     serial: u16,
     /// The connection whose packets are handled, only to be compared.
     own: *const Connection,
-    /// That connection is dirty.
+    /// Something was queued for that connection.
     answers: bool,
-    /// All others that are.
+    /// All others that are dirty, of one server.
     dirty: Vec<Arc<Connection>>,
 }
 
 impl Collected {
+    const NONE: Self = Self { depth: 0, serial: 0, own: ptr::null(), answers: false, dirty: Vec::new() };
+
     /// Begins a batch; `true` for an outermost one.
     fn enter(&mut self) -> bool {
         self.depth += 1;
@@ -45,12 +49,17 @@ impl Collected {
         }
         self.depth == 1
     }
+
+    fn serial(&self) -> u16 {
+        if self.depth == 0 { 0 } else { self.serial }
+    }
 }
 
 /// Which batch is under way on this thread, or 0. Two batches may have the same number, on different threads or far
 /// from each other.
 pub(crate) fn serial() -> u16 {
-    BATCH.with_borrow(|batch| if batch.depth == 0 { 0 } else { batch.serial })
+    // A thread that is ending has no batch.
+    BATCH.try_with(|batch| batch.borrow().serial()).unwrap_or_default()
 }
 
 /// While it lives, connections that this thread makes dirty are collected; what happens to them is decided when the
@@ -62,7 +71,7 @@ pub(crate) struct Batch<'a> {
 
 impl Batch<'static> {
     pub(crate) fn begin() -> Self {
-        BATCH.with_borrow_mut(|batch| batch.enter());
+        let _ = BATCH.try_with(|batch| batch.borrow_mut().enter());
         Self { own: None }
     }
 }
@@ -70,155 +79,225 @@ impl Batch<'static> {
 impl<'a> Batch<'a> {
     /// A batch in which packets of `connection` are handled.
     pub(crate) fn of(connection: &'a Arc<Connection>) -> Self {
-        let outermost = BATCH.with_borrow_mut(|batch| {
+        let outermost = BATCH.try_with(|batch| {
+            let mut batch = batch.borrow_mut();
             let outermost = batch.enter();
             if outermost {
                 batch.own = Arc::as_ptr(connection);
             }
             outermost
         });
-        Self { own: outermost.then_some(connection) }
+        Self { own: outermost.unwrap_or_default().then_some(connection) }
     }
 }
 
 impl Drop for Batch<'_> {
     fn drop(&mut self) {
-        let (answers, mut dirty) = BATCH.with_borrow_mut(|batch| {
+        let ended = BATCH.try_with(|batch| {
+            let mut batch = batch.borrow_mut();
             batch.depth -= 1;
             if batch.depth > 0 {
                 return (false, Vec::new());
             }
-            batch.own = std::ptr::null();
-            (std::mem::take(&mut batch.answers), std::mem::take(&mut batch.dirty))
+            batch.own = ptr::null();
+            (mem::take(&mut batch.answers), mem::take(&mut batch.dirty))
         });
-        let own = self.own.filter(|_| answers);
-        if dirty.is_empty() {
-            if let Some(own) = own {
-                own.flush();
+        let (answers, mut dirty) = ended.unwrap_or_default();
+        if !dirty.is_empty() {
+            write_late(&mut dirty);
+            if dirty.capacity() <= KEEP_CAPACITY {
+                let _ = BATCH.try_with(|batch| {
+                    let mut batch = batch.borrow_mut();
+                    if batch.dirty.capacity() == 0 {
+                        batch.dirty = dirty;
+                    }
+                });
             }
-            return;
         }
-        // The answers go along: whoever emits to a room is often in it, and gets what the others emit as well.
-        write_late(&mut dirty, own);
-        if dirty.capacity() <= KEEP_CAPACITY {
-            BATCH.with_borrow_mut(|batch| {
-                if batch.dirty.capacity() == 0 {
-                    batch.dirty = dirty;
-                }
-            });
+        // Even if somebody has it in a list: an answer waits for nobody else.
+        if let Some(own) = self.own.filter(|_| answers) {
+            own.flush();
         }
     }
 }
 
-/// Has `connection` written soon: with the batch under way on this thread, or at the end of the turn.
+/// Has `connection`, which has become dirty, written soon: with the batch under way on this thread, or at the end of the
+/// turn.
 pub(crate) fn schedule(connection: &Arc<Connection>) {
-    let collected = BATCH.with_borrow_mut(|batch| {
+    let collected = BATCH.try_with(|batch| {
+        let mut batch = batch.borrow_mut();
         if batch.depth == 0 {
             return false;
         }
         if batch.own == Arc::as_ptr(connection) {
             batch.answers = true;
-        } else {
+            return true;
+        }
+        let fits = batch.dirty.first().is_none_or(|first| Arc::ptr_eq(first.server(), connection.server()));
+        if fits {
             batch.dirty.push(Arc::clone(connection));
         }
-        true
+        fits
     });
-    if !collected {
-        write_late(&mut Vec::new(), Some(connection));
+    if !collected.unwrap_or_default() {
+        write_late(&mut vec![Arc::clone(connection)]);
     }
 }
 
-/// Hands connections to the list of this thread and leaves `dirty` empty. Without a runtime that could write them later
-/// they are written here.
-fn write_late(dirty: &mut Vec<Arc<Connection>>, one_more: Option<&Arc<Connection>>) {
-    let added = LATE.try_with(|late| late.add(dirty, one_more));
-    // The thread is ending, or there is no runtime.
-    if !added.unwrap_or(false) {
-        dirty.iter().chain(one_more).for_each(|connection| connection.flush());
-        dirty.clear();
+/// Notes that something was queued behind what others have queued for `connection`.
+pub(crate) fn note_answer(connection: &Connection) {
+    let _ = BATCH.try_with(|batch| {
+        let mut batch = batch.borrow_mut();
+        if batch.own == ptr::from_ref(connection) {
+            batch.answers = true;
+        }
+    });
+}
+
+/// Hands connections of one server to this thread's list for it, and leaves `dirty` empty. What cannot be written later
+/// is written here.
+fn write_late(dirty: &mut Vec<Arc<Connection>>) {
+    let Some(server) = dirty.first().map(|connection| Arc::clone(connection.server())) else { return };
+    // Not when the thread is ending.
+    let list = LATE.try_with(|late| late.borrow_mut().list(&server)).ok();
+    if !list.is_some_and(|list| add(&list, &server, dirty)) {
+        Unwritten(mem::take(dirty));
     }
 }
 
-/// What one thread has to write at the end of the turn, and the task that does it. It goes with the thread.
-#[derive(Debug, Default)]
-struct Late {
-    list: Arc<Mutex<List>>,
-}
+/// What one thread has to write at the end of the turn: a list for each server. It goes with the thread.
+#[derive(Debug)]
+struct Late(Vec<(Weak<Shared>, Arc<Mutex<List>>)>);
 
 #[derive(Debug, Default)]
 struct List {
     dirty: Vec<Arc<Connection>>,
-    /// The task, while it has nothing to do.
+    /// The task that writes, while it has nothing to do.
     waker: Option<Waker>,
-    /// There is a task. Without one the next connection starts it: its runtime may have ended and another begun.
+    /// There is a task. Without one the next connection starts it.
     served: bool,
-    /// The thread is gone.
+    /// The thread or the server is gone.
     closed: bool,
 }
 
 impl Late {
-    /// Takes over what is in `dirty`, and `one_more`; `false` if nobody would write them.
-    fn add(&self, dirty: &mut Vec<Arc<Connection>>, one_more: Option<&Arc<Connection>>) -> bool {
-        let mut list = self.list.locked();
-        if !list.served {
-            let Some(any) = dirty.first().or(one_more) else { return true };
-            let Some(runtime) = Handle::try_current().ok().or_else(|| any.server().runtime.get().cloned())
-            else {
-                return false;
-            };
-            list.served = true;
-            // Spawned without the lock: on a runtime that has ended the task is dropped here.
-            drop(list);
-            runtime.spawn(run(Served(Arc::clone(&self.list)), runtime.metrics().num_workers()));
-            list = self.list.locked();
-            if !list.served {
-                return false;
-            }
+    fn list(&mut self, server: &Arc<Shared>) -> Arc<Mutex<List>> {
+        let known = self.0.iter().find(|(of, _)| ptr::eq(of.as_ptr(), Arc::as_ptr(server)));
+        if let Some((_, list)) = known {
+            return Arc::clone(list);
         }
-        if list.dirty.is_empty() {
-            std::mem::swap(&mut list.dirty, dirty);
-        } else {
-            list.dirty.append(dirty);
-        }
-        list.dirty.extend(one_more.cloned());
-        let waker = list.waker.take();
-        drop(list);
-        if let Some(waker) = waker {
-            waker.wake();
-        }
-        true
+        self.0.retain(|(of, _)| of.strong_count() > 0);
+        let list = Arc::default();
+        self.0.push((Arc::downgrade(server), Arc::clone(&list)));
+        server.late.add(&list);
+        list
     }
 }
 
 impl Drop for Late {
     fn drop(&mut self) {
-        let mut list = self.list.locked();
-        list.closed = true;
-        let waker = list.waker.take();
-        drop(list);
-        if let Some(waker) = waker {
-            waker.wake();
-        }
+        self.0.iter().for_each(|(_, list)| close(list));
     }
 }
 
-/// The task's handle of the list. If the task goes before the thread, with its runtime, nothing stays behind.
+/// The lists that all threads have for one server. Their tasks end with it.
+#[derive(Debug, Default)]
+pub(crate) struct Lists(Mutex<Vec<Weak<Mutex<List>>>>);
+
+impl Lists {
+    fn add(&self, list: &Arc<Mutex<List>>) {
+        let mut lists = self.0.locked();
+        lists.retain(|list| list.strong_count() > 0);
+        lists.push(Arc::downgrade(list));
+    }
+}
+
+impl Drop for Lists {
+    fn drop(&mut self) {
+        self.0.locked().iter().filter_map(Weak::upgrade).for_each(|list| close(&list));
+    }
+}
+
+/// Has the task of a list end when it has written what is there.
+fn close(list: &Mutex<List>) {
+    let mut list = list.locked();
+    list.closed = true;
+    let waker = list.waker.take();
+    drop(list);
+    if let Some(waker) = waker {
+        waker.wake();
+    }
+}
+
+/// Takes over what is in `dirty`; `false` if nobody would write it.
+fn add(list: &Arc<Mutex<List>>, server: &Shared, dirty: &mut Vec<Arc<Connection>>) -> bool {
+    let mut held = list.locked();
+    if !held.served {
+        // Always the server's own: whatever else this thread is in may not be driven any more.
+        let Some(runtime) = server.runtime.get() else { return false };
+        held.served = true;
+        // Spawned without the lock: on a runtime that has ended the task is dropped here.
+        drop(held);
+        runtime.spawn(run(Served(Arc::clone(list)), runtime.metrics().num_workers()));
+        held = list.locked();
+        if !held.served {
+            return false;
+        }
+    }
+    if held.dirty.is_empty() {
+        mem::swap(&mut held.dirty, dirty);
+    } else {
+        held.dirty.append(dirty);
+    }
+    let waker = held.waker.take();
+    drop(held);
+    if let Some(waker) = waker {
+        waker.wake();
+    }
+    true
+}
+
+/// The task's handle of the list.
 struct Served(Arc<Mutex<List>>);
 
 impl Drop for Served {
     fn drop(&mut self) {
-        let rest = {
-            let mut list = self.0.locked();
-            list.served = false;
-            list.waker = None;
-            std::mem::take(&mut list.dirty)
-        };
-        rest.iter().for_each(|connection| connection.flush());
+        let mut list = self.0.locked();
+        list.served = false;
+        list.waker = None;
+        let rest = mem::take(&mut list.dirty);
+        drop(list);
+        drop(Unwritten(rest));
+    }
+}
+
+/// Dirty connections, written at the latest when it is dropped.
+#[derive(Debug, Default)]
+struct Unwritten(Vec<Arc<Connection>>);
+
+impl Unwritten {
+    async fn write(&mut self) {
+        loop {
+            let chunk = self.0.len().saturating_sub(FLUSH_CHUNK);
+            for connection in self.0.drain(chunk..) {
+                connection.flush();
+            }
+            if self.0.is_empty() {
+                return;
+            }
+            tokio::task::yield_now().await;
+        }
+    }
+}
+
+impl Drop for Unwritten {
+    fn drop(&mut self) {
+        self.0.iter().for_each(|connection| connection.flush());
     }
 }
 
 async fn run(list: Served, workers: usize) {
-    let mut batch = Vec::new();
+    let mut batch = Unwritten::default();
     loop {
         let more = poll_fn(|cx| {
             let mut list = list.0.locked();
@@ -238,35 +317,36 @@ async fn run(list: Served, workers: usize) {
         if !more {
             return;
         }
-        // Comes back when the runtime has polled for events, after the tasks that were ready.
-        tokio::task::yield_now().await;
-        std::mem::swap(&mut batch, &mut list.0.locked().dirty);
-        share(&mut batch, workers);
-        write(&mut batch).await;
-        if batch.capacity() > KEEP_CAPACITY {
-            batch = Vec::new();
+        end_of_turn().await;
+        mem::swap(&mut batch.0, &mut list.0.locked().dirty);
+        let parts = workers.min(batch.0.len() / SHARED_MIN);
+        if parts < 2 {
+            batch.write().await;
+        } else {
+            // For worker threads that have nothing to do. The last one is this thread's next task.
+            for left in (1..=parts).rev() {
+                let mut part = Unwritten(batch.0.split_off(batch.0.len() - batch.0.len() / left));
+                tokio::spawn(async move { part.write().await });
+            }
+        }
+        if batch.0.capacity() > KEEP_CAPACITY {
+            batch = Unwritten::default();
         }
     }
 }
 
-/// Leaves parts of a large batch to worker threads that have nothing to do; if there are none, this one comes to it.
-fn share(batch: &mut Vec<Arc<Connection>>, workers: usize) {
-    let parts = workers.min(batch.len() / SHARED_MIN);
-    for left in (2..=parts).rev() {
-        let mut part = batch.split_off(batch.len() - batch.len() / left);
-        tokio::spawn(async move { write(&mut part).await });
-    }
-}
-
-async fn write(batch: &mut Vec<Arc<Connection>>) {
-    while !batch.is_empty() {
-        for connection in batch.drain(batch.len().saturating_sub(FLUSH_CHUNK)..) {
-            connection.flush();
+/// Waits behind the tasks that are ready on this thread. Unlike tokio's `yield_now` it does so where other threads look
+/// for work, should this one be kept busy by a task.
+async fn end_of_turn() {
+    let mut waited = false;
+    poll_fn(|cx| {
+        if mem::replace(&mut waited, true) {
+            return Poll::Ready(());
         }
-        if !batch.is_empty() {
-            tokio::task::yield_now().await;
-        }
-    }
+        cx.waker().wake_by_ref();
+        Poll::Pending
+    })
+    .await;
 }
 
 /// So many dirty connections are worth waking another thread: a write takes about 4 us, waking up to 50 us.
@@ -275,3 +355,119 @@ const SHARED_MIN: usize = 64;
 const FLUSH_CHUNK: usize = 256;
 /// Entries (8 bytes each) a list may keep between bursts.
 const KEEP_CAPACITY: usize = 4096;
+
+#[cfg(test)]
+mod tests {
+    use sio_protocol::engineio::PacketKind;
+    use sio_protocol::engineio::session::Transport;
+
+    use super::*;
+    use crate::Server;
+
+    /// A connection that has nobody who could write to it: what is queued stays, and `dirty` tells whether it was tried.
+    fn alone(server: &Server) -> Arc<Connection> {
+        server.shared.start();
+        Connection::alone(&server.shared, Transport::WebSocket)
+    }
+
+    fn is_dirty(connection: &Connection) -> bool {
+        connection.with_outbox(|outbox| outbox.dirty)
+    }
+
+    /// Every task that is ready has had its turn, and again whatever that has woken.
+    async fn turns() {
+        for _ in 0..4 {
+            tokio::task::yield_now().await;
+        }
+    }
+
+    #[tokio::test]
+    async fn what_several_batches_queue_for_others_is_written_at_once_at_the_end_of_the_turn() {
+        let server = Server::new();
+        let connection = alone(&server);
+        for kind in [PacketKind::Ping, PacketKind::Noop, PacketKind::Ping] {
+            let batch = Batch::begin();
+            connection.send_engine(kind);
+            drop(batch);
+            assert!(is_dirty(&connection), "nobody has written it yet");
+        }
+        turns().await;
+        assert!(!is_dirty(&connection));
+    }
+
+    #[tokio::test]
+    async fn an_answer_is_written_when_its_batch_ends_even_behind_what_others_have_queued() {
+        let server = Server::new();
+        let connection = alone(&server);
+        for first in [false, true] {
+            if first {
+                connection.send_engine(PacketKind::Noop);
+            }
+            let batch = Batch::of(&connection);
+            connection.send_engine(PacketKind::Ping);
+            assert!(is_dirty(&connection));
+            drop(batch);
+            assert!(!is_dirty(&connection));
+        }
+    }
+
+    #[tokio::test]
+    async fn connections_of_two_servers_in_one_batch_are_both_written() {
+        let servers = [Server::new(), Server::new()];
+        let connections = servers.each_ref().map(alone);
+        let batch = Batch::begin();
+        for connection in &connections {
+            connection.send_engine(PacketKind::Ping);
+        }
+        drop(batch);
+        turns().await;
+        assert!(connections.iter().all(|connection| !is_dirty(connection)));
+    }
+
+    /// A thread may be in a runtime that nobody drives after this.
+    #[test]
+    fn the_servers_own_runtime_writes_whatever_runtime_the_thread_is_in() {
+        let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+        let other = tokio::runtime::Builder::new_current_thread().build().unwrap();
+        let server = Server::new();
+        let connection = runtime.block_on(async { alone(&server) });
+        other.block_on(async { connection.send_engine(PacketKind::Ping) });
+        runtime.block_on(turns());
+        assert!(!is_dirty(&connection));
+    }
+
+    /// With more than are written in one go, so that some are in the task's hands.
+    #[test]
+    fn nothing_stays_behind_when_the_runtime_ends() {
+        for workers in [1, 4] {
+            let runtime =
+                tokio::runtime::Builder::new_multi_thread().worker_threads(workers).build().unwrap();
+            let server = Server::new();
+            let connections: Vec<_> =
+                runtime.block_on(async { (0..FLUSH_CHUNK * 5).map(|_| alone(&server)).collect() });
+            let batch = Batch::begin();
+            connections.iter().for_each(|connection| connection.send_engine(PacketKind::Ping));
+            drop(batch);
+            drop(runtime);
+            let dirty = connections.iter().filter(|connection| is_dirty(connection)).count();
+            assert_eq!(dirty, 0, "with {workers} workers");
+            // Nor afterwards.
+            connections[0].send_engine(PacketKind::Noop);
+            assert!(!is_dirty(&connections[0]));
+        }
+    }
+
+    #[tokio::test]
+    async fn the_task_ends_with_the_server() {
+        let server = Server::new();
+        let connection = alone(&server);
+        connection.send_engine(PacketKind::Ping);
+        turns().await;
+        let list = Arc::downgrade(&LATE.with(|late| late.borrow_mut().list(&server.shared)));
+        connection.leave_registry();
+        drop((connection, server));
+        turns().await;
+        // The thread's own handle is left until it meets another server.
+        assert_eq!(list.strong_count(), 1);
+    }
+}

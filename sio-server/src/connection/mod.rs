@@ -460,10 +460,9 @@ impl Connection {
 
     /// Queues an Engine.IO packet without data.
     pub(crate) fn send_engine(self: &Arc<Self>, kind: PacketKind) {
+        // Never refused for its size.
         let pushed = self.outbox.locked().push_engine(kind, self.revision);
-        if pushed == Pushed::Dirty {
-            flush::schedule(self);
-        }
+        let _ = self.pushed(pushed);
     }
 
     /// Queues raw WebSocket frames: the open packet, a pong.
@@ -481,7 +480,10 @@ impl Connection {
 
     fn pushed(self: &Arc<Self>, pushed: Pushed) -> Result<(), EmitError> {
         match pushed {
-            Pushed::Queued => Ok(()),
+            Pushed::Queued => {
+                flush::note_answer(self);
+                Ok(())
+            }
             Pushed::Dirty => {
                 flush::schedule(self);
                 Ok(())

@@ -258,7 +258,8 @@ impl Outbox {
 
     fn touch(&mut self) -> Pushed {
         self.last = flush::serial();
-        if std::mem::replace(&mut self.dirty, true) || self.blocked { Pushed::Queued } else { Pushed::Dirty }
+        // The task that waits for room writes this too, and leaves a queue behind that nobody has in a list.
+        if self.blocked || std::mem::replace(&mut self.dirty, true) { Pushed::Queued } else { Pushed::Dirty }
     }
 
     /// Takes everything, for a polling payload.
@@ -405,12 +406,14 @@ mod spare {
     }
 
     pub(super) fn take() -> Vec<u8> {
-        BUFFERS.with_borrow_mut(Vec::pop).unwrap_or_default()
+        BUFFERS.try_with(|spare| spare.borrow_mut().pop()).ok().flatten().unwrap_or_default()
     }
 
     pub(super) fn put(mut bytes: Vec<u8>) {
         if bytes.capacity() <= super::FRAMES_CHUNK {
-            BUFFERS.with_borrow_mut(|spare| {
+            // Not on a thread that is ending.
+            let _ = BUFFERS.try_with(|spare| {
+                let mut spare = spare.borrow_mut();
                 if spare.len() < MAX_BUFFERS {
                     bytes.clear();
                     spare.push(bytes);
@@ -422,22 +425,23 @@ mod spare {
     /// Lends `f` what the slices hold, in one piece. Their total is at most `JOINED_MAX`.
     pub(super) fn join<R>(slices: &[IoSlice<'_>], f: impl FnOnce(&[u8]) -> R) -> R {
         // Taken out, not borrowed: `f` may be some stream's own code.
-        let mut joined = JOINED.take();
+        let mut joined = JOINED.try_with(Cell::take).unwrap_or_default();
         joined.clear();
         slices.iter().for_each(|slice| joined.extend_from_slice(slice));
         let result = f(&joined);
-        JOINED.set(joined);
+        let _ = JOINED.try_with(|spare| spare.set(joined));
         result
     }
 
     pub(super) fn take_rest() -> Box<Rest> {
-        RESTS.with_borrow_mut(Vec::pop).unwrap_or_default()
+        RESTS.try_with(|spare| spare.borrow_mut().pop()).ok().flatten().unwrap_or_default()
     }
 
     /// Takes back an empty queue.
     pub(super) fn put_rest(rest: Box<Rest>) {
         if rest.0.capacity() <= MAX_CAPACITY {
-            RESTS.with_borrow_mut(|spare| {
+            let _ = RESTS.try_with(|spare| {
+                let mut spare = spare.borrow_mut();
                 if spare.len() < MAX_RESTS {
                     spare.push(rest);
                 }
@@ -511,6 +515,19 @@ mod tests {
         assert_eq!(outbox.push(Item::Engine(PacketKind::Ping), Revision::V4, 1000), Pushed::Queued);
         assert_eq!(outbox.push(shared("two"), Revision::V4, 1000), Pushed::Queued);
         outbox
+    }
+
+    /// Who asks for a flush would otherwise wait for ever for the one that was thought to be under way.
+    #[test]
+    fn what_is_queued_while_blocked_leaves_a_queue_that_asks_for_a_flush_again() {
+        let mut outbox = Outbox::new(Channel::WebSocket, false);
+        outbox.blocked = true;
+        assert_eq!(outbox.push_engine(PacketKind::Ping, Revision::V4), Pushed::Queued);
+        assert!(
+            outbox.write_to(Revision::V4, |slices| Ok(slices.iter().map(|slice| slice.len()).sum())).unwrap()
+        );
+        outbox.blocked = false;
+        assert_eq!(outbox.push_engine(PacketKind::Ping, Revision::V4), Pushed::Dirty);
     }
 
     #[test]
