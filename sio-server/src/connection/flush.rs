@@ -1,8 +1,8 @@
 //! When queues are written: an answer at the end of its batch, everything else at the end of the turn.
 //!
 //! A connection whose queue gets its first packet becomes *dirty*. While a thread handles a read batch (or any other
-//! [`Batch`]) it collects the dirty connections. The one whose packets are handled is written when the batch ends: eight
-//! echoes cost one system call. All others wait in a [`List`] of the thread until the tasks that are ready now have had
+//! [`Batch`]) it collects the dirty connections. If the batch has only answered the client whose packets are handled, that
+//! one is written when it ends: eight echoes cost one system call. All others wait in a [`List`] of the thread until the tasks that are ready now have had
 //! their turn: if sixty members of a room emit in one turn, each member is sent sixty packets with one system call
 //! instead of sixty. A lone broadcast waits for nobody.
 //!
@@ -32,14 +32,25 @@ struct Collected {
     serial: u16,
     /// The connection whose packets are handled, only to be compared.
     own: *const Connection,
-    /// Something was queued for that connection.
-    answers: bool,
+    answer: Answer,
     /// All others that are dirty, of one server.
     dirty: Vec<Arc<Connection>>,
 }
 
+/// What a batch has queued for the connection whose packets are handled.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+enum Answer {
+    #[default]
+    None,
+    /// Something, behind what somebody else has in a list already.
+    Queued,
+    /// Something, as the first.
+    Dirty,
+}
+
 impl Collected {
-    const NONE: Self = Self { depth: 0, serial: 0, own: ptr::null(), answers: false, dirty: Vec::new() };
+    const NONE: Self =
+        Self { depth: 0, serial: 0, own: ptr::null(), answer: Answer::None, dirty: Vec::new() };
 
     /// Begins a batch; `true` for an outermost one.
     fn enter(&mut self) -> bool {
@@ -97,26 +108,30 @@ impl Drop for Batch<'_> {
             let mut batch = batch.borrow_mut();
             batch.depth -= 1;
             if batch.depth > 0 {
-                return (false, Vec::new());
+                return (Answer::None, Vec::new());
             }
             batch.own = ptr::null();
-            (mem::take(&mut batch.answers), mem::take(&mut batch.dirty))
+            (mem::take(&mut batch.answer), mem::take(&mut batch.dirty))
         });
-        let (answers, mut dirty) = ended.unwrap_or_default();
-        if !dirty.is_empty() {
-            write_late(&mut dirty);
-            if dirty.capacity() <= KEEP_CAPACITY {
-                let _ = BATCH.try_with(|batch| {
-                    let mut batch = batch.borrow_mut();
-                    if batch.dirty.capacity() == 0 {
-                        batch.dirty = dirty;
-                    }
-                });
+        let (answer, mut dirty) = ended.unwrap_or_default();
+        let own = self.own.filter(|_| answer != Answer::None);
+        if dirty.is_empty() {
+            // Even if somebody has it in a list: an answer waits for nobody else.
+            if let Some(own) = own {
+                own.flush();
             }
+            return;
         }
-        // Even if somebody has it in a list: an answer waits for nobody else.
-        if let Some(own) = self.own.filter(|_| answers) {
-            own.flush();
+        // The answers go along: whoever emits to a room is often in it, and gets what the others emit as well.
+        dirty.extend(own.filter(|_| answer == Answer::Dirty).cloned());
+        write_late(&mut dirty);
+        if dirty.capacity() <= KEEP_CAPACITY {
+            let _ = BATCH.try_with(|batch| {
+                let mut batch = batch.borrow_mut();
+                if batch.dirty.capacity() == 0 {
+                    batch.dirty = dirty;
+                }
+            });
         }
     }
 }
@@ -130,7 +145,7 @@ pub(crate) fn schedule(connection: &Arc<Connection>) {
             return false;
         }
         if batch.own == Arc::as_ptr(connection) {
-            batch.answers = true;
+            batch.answer = Answer::Dirty;
             return true;
         }
         let fits = batch.dirty.first().is_none_or(|first| Arc::ptr_eq(first.server(), connection.server()));
@@ -148,8 +163,8 @@ pub(crate) fn schedule(connection: &Arc<Connection>) {
 pub(crate) fn note_answer(connection: &Connection) {
     let _ = BATCH.try_with(|batch| {
         let mut batch = batch.borrow_mut();
-        if batch.own == ptr::from_ref(connection) {
-            batch.answers = true;
+        if batch.own == ptr::from_ref(connection) && batch.answer == Answer::None {
+            batch.answer = Answer::Queued;
         }
     });
 }
