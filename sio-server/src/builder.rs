@@ -168,7 +168,11 @@ impl ServerBuilder {
     /// many bytes wait as [`max_http_buffer_size`](Self::max_http_buffer_size) allows for one message, the connection is
     /// not read any further: the client is slowed down, and when no handler ends for longer than a heartbeat may take, it
     /// is disconnected for its [`PingTimeout`](crate::DisconnectReason::PingTimeout). What waits when a connection ends
-    /// is dropped.
+    /// is dropped, and so is what waits for a namespace from which the server disconnects the client meanwhile.
+    ///
+    /// The bound is the connection's, not the namespace's: at the bound the handlers of one namespace hold up all the
+    /// others. A handler that never ends counts for as long as the connection lives, be it one of `connection`; a task
+    /// spawned from it does not. At the bound a handler that waits for a further event of its own client waits in vain.
     ///
     /// Worst case per connection: this many times a handler's future (about half a kilobyte and what it holds, above all
     /// its arguments, of up to `max_http_buffer_size` each) and, waiting, `max_http_buffer_size` and one read or message

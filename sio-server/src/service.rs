@@ -376,15 +376,18 @@ where
         .serve_connection(TokioIo::new(stream), service)
         .with_upgrades();
     let shared = Arc::clone(shared);
+    // Whoever closes the server waits until what is held has been answered.
+    let task = shared.task();
     tokio::spawn(async move {
-        // Whoever closes the server waits until what is held has been answered.
-        let _task = shared.task();
+        let _task = task;
         let mut connection = std::pin::pin!(connection);
-        let closing = shared.closing.notified();
-        if shared.is_closed() {
-            // The server was closed between the accept and here.
-            connection.as_mut().graceful_shutdown();
-        }
+        let closing = async {
+            let closing = shared.closing.notified();
+            // It may have been closed between the accept and here.
+            if !shared.is_closed() {
+                closing.await;
+            }
+        };
         let result = tokio::select! {
             result = connection.as_mut() => result,
             () = closing => {
@@ -408,6 +411,8 @@ const ACCEPT_PAUSE: std::time::Duration = std::time::Duration::from_millis(50);
 
 #[cfg(test)]
 mod tests {
+    use std::io::{Read, Write};
+
     use http_body_util::{BodyExt, Empty};
     use hyper::service::Service as _;
 
@@ -416,6 +421,24 @@ mod tests {
     fn get(service: &Service, query: &str) -> BoxFuture<Result<Response<Body>, Infallible>> {
         let request = Request::get(format!("/socket.io/?EIO=4&transport=polling{query}"));
         service.call(request.body(Empty::<Bytes>::new()).unwrap())
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_client_that_is_accepted_while_the_server_closes_is_gone_when_it_is_closed() {
+        for head in ["", "GET / HTTP/1.1"] {
+            let io = Server::new();
+            io.close().await;
+            let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+            let client = tokio::net::TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
+            let mut client = client.into_std().unwrap();
+            client.write_all(head.as_bytes()).unwrap();
+            let (stream, peer) = listener.accept().await.unwrap();
+            accept(&io.shared, stream, peer, io.service());
+            let started = tokio::time::Instant::now();
+            io.close().await;
+            assert!(started.elapsed() < 2 * CLOSE_WAIT, "{:?}", started.elapsed());
+            assert!(!client.read(&mut [0]).is_err_and(|error| error.kind() == io::ErrorKind::WouldBlock));
+        }
     }
 
     #[tokio::test]

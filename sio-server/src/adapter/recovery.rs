@@ -22,6 +22,9 @@ use crate::id::SocketId;
 ///
 /// Two threads that emit at the same time may reach a client in either order, as always; one that loses its connection
 /// right between the two may miss or repeat the earlier.
+///
+/// A namespace of [`of_matching`](crate::Server::of_matching) ends with its last socket, and what its clients missed with
+/// it: the only client of such a namespace connects anew.
 #[derive(Clone, Copy, Debug)]
 pub struct ConnectionStateRecovery {
     max_disconnection_duration: Duration,
@@ -89,8 +92,7 @@ pub(crate) struct Session {
 
 impl Session {
     fn bytes(&self) -> usize {
-        let rooms: usize = self.rooms.iter().map(|room| room.len() + size_of::<String>()).sum();
-        rooms + self.data.as_ref().map_or(0, json_bytes) + SESSION_OVERHEAD
+        names(&self.rooms) + self.data.as_ref().map_or(0, json_bytes) + SESSION_OVERHEAD
     }
 }
 
@@ -135,7 +137,7 @@ struct Event {
 impl Event {
     fn bytes(&self) -> usize {
         let attachments: usize = self.packet.attachments.iter().map(bytes::Bytes::len).sum();
-        self.packet.data.len() + attachments + EVENT_OVERHEAD
+        self.packet.data.len() + attachments + names(&self.rooms) + names(&self.except) + EVENT_OVERHEAD
     }
 
     fn is_for(&self, session: &Session) -> bool {
@@ -337,6 +339,11 @@ fn base64(mut number: u64) -> String {
     }
 }
 
+/// What the names of rooms take in memory.
+fn names(rooms: &[String]) -> usize {
+    rooms.iter().map(|room| room.len() + size_of::<String>()).sum()
+}
+
 /// What a value takes in memory, about.
 fn json_bytes(value: &serde_json::Value) -> usize {
     use serde_json::Value;
@@ -349,7 +356,7 @@ fn json_bytes(value: &serde_json::Value) -> usize {
     size_of::<Value>() + held
 }
 
-/// What an event takes beside its data, about.
+/// What an event takes beside its data and rooms, about.
 const EVENT_OVERHEAD: usize = 200;
 /// What a session takes beside its rooms and data, about.
 const SESSION_OVERHEAD: usize = 200;
@@ -425,6 +432,22 @@ mod tests {
             send(&mut store, "e", &[], &[], 0);
         }
         assert!(store.bytes <= 1000 && store.events.len() < 5);
+    }
+
+    #[test]
+    fn the_rooms_that_events_are_for_count() {
+        let mut store = Store::new(ConnectionStateRecovery::new().max_stored_bytes(100_000));
+        let names: Vec<String> = (0..1000).map(|n| format!("room {n}")).collect();
+        let held: usize = names.iter().map(|name| name.len() + size_of::<String>()).sum();
+        let names: Vec<&str> = names.iter().map(String::as_str).collect();
+        send(&mut store, "e", &names, &[], 0);
+        assert!(store.bytes > held, "{} bytes", store.bytes);
+        send(&mut store, "e", &[], &names, 0);
+        assert!(store.bytes > 2 * held, "{} bytes", store.bytes);
+        for _ in 0..10 {
+            send(&mut store, "e", &names, &[], 0);
+        }
+        assert_eq!(store.events.len(), 100_000 / held);
     }
 
     #[test]

@@ -254,13 +254,25 @@ impl<'a> Dispatch<'a> {
             }
             match backlog.pop(self.connection).filter(|_| !is_ended) {
                 // An end that it brings is found above.
-                Some(packet) => _ = self.socket_packet(&packet),
+                Some(packet) => self.waited(&packet),
                 None => {
                     inbound.backlog = None;
                     running::emptied(self.connection);
                 }
             }
         }
+    }
+
+    /// Handles a packet that has waited. It made sense when it came: a namespace that the server has disconnected since
+    /// does not end the connection.
+    fn waited(&mut self, packet: &Packet<'_>) {
+        if packet.kind != PacketKind::Connect {
+            self.last = self.take_target(&packet.nsp);
+            if self.last.is_none() {
+                return;
+            }
+        }
+        let _ = self.socket_packet(packet);
     }
 
     /// Hands a packet to its socket. Whatever makes no sense in the present state closes the connection.

@@ -86,7 +86,7 @@ pub(crate) struct Polling {
     /// A POST is being received or handled.
     pub(crate) posting: bool,
     /// The POST, while too much waits for handlers to end.
-    post: Option<Waker>,
+    pub(crate) post: Option<Waker>,
     /// The `j` of the handshake request: payloads are wrapped as script calls.
     pub(crate) jsonp: Option<Box<str>>,
     /// What a poll gets after the end.

@@ -248,6 +248,22 @@ mod tests {
     }
 
     #[tokio::test]
+    async fn what_waits_for_a_namespace_that_the_server_disconnects_does_not_end_the_connection() {
+        let (io, permits, mut started) = server(1, 1_000_000);
+        let a = io.of("/a");
+        let connection = joined(&io);
+        say(&connection, &["40/a,", "42[\"n\",0]"]);
+        say(&connection, &["42/a,[\"n\",1]", "41/a,", "40/a,", "42[\"n\",2]"]);
+        a.disconnect_sockets(false);
+        assert!(a.local_sockets().is_empty());
+        assert_eq!(drain(&mut started), [0]);
+        permits.add_permits(1);
+        assert_eq!(started.recv().await, Some(2));
+        assert!(!connection.is_ended());
+        assert_eq!(a.local_sockets().len(), 1, "it may come back");
+    }
+
+    #[tokio::test]
     async fn what_waits_when_the_connection_ends_is_dropped() {
         let (io, permits, mut started) = server(1, 100);
         let connection = joined(&io);

@@ -295,6 +295,7 @@ impl Drop for Posting<'_> {
     fn drop(&mut self) {
         let candidate = self.connection.with_polling(|polling| {
             polling.posting = false;
+            polling.post = None;
             polling.candidate.as_ref().map(|(_, candidate)| candidate.clone())
         });
         self.connection.release_polling();
@@ -324,7 +325,11 @@ mod tests {
     #[test]
     fn an_upgraded_session_keeps_nothing_for_polling_once_its_last_requests_are_over() {
         let connection = Connection::alone(&Server::new().shared, Transport::Polling);
-        connection.with_polling(|polling| (polling.held, polling.posting) = (true, true));
+        connection.with_polling(|polling| {
+            (polling.held, polling.posting) = (true, true);
+            // Left behind when room was made while the POST looked for it.
+            polling.post = Some(std::task::Waker::noop().clone());
+        });
         let held = Held { connection: &connection, answered: false, waited: true };
         let posting = Posting { connection: &connection, done: true };
         let timing = connection.timing();

@@ -134,16 +134,22 @@ async fn probe(connection: Arc<Connection>, mut raw: Raw, mut reader: Reader, in
             return;
         }
     };
+    let mut is_upgraded = false;
     let proof = tokio::select! {
         biased;
-        proof = prove(&connection, candidate, &mut raw, &mut reader, input, base64) => proof,
+        proof = prove(&connection, candidate, &mut raw, &mut reader, input, base64, &mut is_upgraded) => proof,
         () = poll_fn(|cx| connection.poll_ended(candidate, cx)) => Ok(Proof::Failed(None)),
         () = tokio::time::sleep(upgrade_timeout) => Ok(Proof::Failed(None)),
     };
     // Another may have taken its place already.
     connection.with_polling(|polling| polling.candidate.take_if(|(id, _)| *id == candidate));
     match proof {
-        Ok(Proof::Upgraded) => {
+        proof if is_upgraded => {
+            // The stream failed, or the time was up, before the probe was answered. The session is this WebSocket's by
+            // now, so it ends with it, wound up by the driver.
+            if !matches!(proof, Ok(Proof::Upgraded)) {
+                connection.end(DisconnectReason::TransportClose, End::Gone);
+            }
             connection.release_polling();
             if reader.deflates() {
                 connection.set_deflate();
@@ -164,6 +170,7 @@ enum Proof {
     Failed(Option<u16>),
 }
 
+/// `is_upgraded` is set as soon as the session is the WebSocket's, whatever becomes of the answer.
 async fn prove(
     connection: &Arc<Connection>,
     candidate: CandidateId,
@@ -171,6 +178,7 @@ async fn prove(
     reader: &mut Reader,
     mut input: Vec<u8>,
     base64: bool,
+    is_upgraded: &mut bool,
 ) -> io::Result<Proof> {
     let limits = driver::read_limits(connection);
     let mut buf = vec![0; PROBE_BUFFER];
@@ -221,6 +229,7 @@ async fn prove(
                         held.wake();
                     }
                     proof = Some(Proof::Upgraded);
+                    *is_upgraded = true;
                 }
                 Next::Stop | Next::CloseCandidate => {
                     // A session that ends in the very batch that upgraded it is wound up by its driver.
@@ -280,3 +289,30 @@ fn text_frame(text: &str) -> Vec<u8> {
 const PROBE_BUFFER: usize = 4096;
 /// How long a refused WebSocket may take to close its side.
 const CLOSE_WAIT: Duration = Duration::from_secs(5);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::Server;
+
+    /// From the client, with a mask that changes nothing.
+    fn masked(text: &str) -> Vec<u8> {
+        let len = u8::try_from(text.len()).unwrap();
+        [&[0x81, 0x80 | len, 0, 0, 0, 0], text.as_bytes()].concat()
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_session_ends_when_its_new_websocket_fails_before_its_probe_is_answered() {
+        for is_gone in [true, false] {
+            let connection = Connection::alone(&Server::new().shared, Transport::Polling);
+            let (ours, client) = tokio::io::duplex(1);
+            // A client that is there, but does not read, runs out of time.
+            let _client = (!is_gone).then_some(client);
+            let input = [masked("2probe"), masked("5")].concat();
+            probe(Arc::clone(&connection), Raw::Other(Box::new(ours)), Reader::new(false), input, false)
+                .await;
+            assert_eq!(connection.end_reason(), Some(DisconnectReason::TransportClose));
+            assert!(!connection.keeps_polling());
+        }
+    }
+}
