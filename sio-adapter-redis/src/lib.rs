@@ -12,6 +12,7 @@
 //! async fn main() -> Result<(), Box<dyn std::error::Error>> {
 //!     let adapter = RedisAdapter::connect("redis://127.0.0.1:6379").await?; // the only line that knows Redis
 //!     let io = Server::builder().adapter(adapter).build();
+//!     io.on_error(|failure| eprintln!("{failure}"));
 //!     io.sockets()
 //!         .on_connection(async |socket: Socket| socket.join("lobby"))
 //!         .on("say", async |io: Server, Args(text): Args<String>| io.to("lobby").emit("said", &text));
@@ -19,6 +20,9 @@
 //!     Ok(())
 //! }
 //! ```
+//!
+//! That Redis is lost or back is told to `on_event` of the builder and to the crate `tracing`, which is mute in a program
+//! without a subscriber, such as `tracing_subscriber::fmt().init()`.
 //!
 //! | adapter | Redis | understands |
 //! | --- | --- | --- |
@@ -40,7 +44,7 @@
 //! # What Redis pub/sub cannot give
 //!
 //! Redis keeps no messages. A node that is not subscribed at the moment misses what is published: while it starts
-//! (await `ready`), while its connection is down, and, with the sharded adapter, in the round trip in which it subscribes
+//! (await `ready` of a clone of the adapter), while its connection is down, and, with the sharded adapter, in the round trip in which it subscribes
 //! to the channel of a room that it is the first to join. Nobody hears of that, and connection state recovery is not
 //! available. What must arrive wants an acknowledgement.
 //!

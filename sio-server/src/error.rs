@@ -163,6 +163,16 @@ pub enum Failure {
         /// The panic's text.
         message: String,
     },
+    /// A handler was registered for an event that is not one of clients.
+    #[error("handler of \"{event}\" in {namespace}: {hint}")]
+    Misnamed {
+        /// The namespace of the handler.
+        namespace: String,
+        /// The event.
+        event: String,
+        /// When the handler is called, and what to use instead.
+        hint: &'static str,
+    },
     /// An emit without a waiting caller failed.
     #[error("emit of \"{event}\" in {namespace}: {error}")]
     Emit {
@@ -181,6 +191,23 @@ pub enum Failure {
         /// What the adapter says.
         message: String,
     },
+}
+
+impl Failure {
+    /// What is wrong with a handler for `event`, if its name shows that it hears nothing.
+    pub(crate) fn of_name(namespace: &str, event: &str) -> Option<Self> {
+        let hint = match event {
+            "connection" => "not called when a socket connects: use `Namespace::on_connection`",
+            "connect" => "never called: use `Namespace::on_connection`",
+            "disconnecting" => "never called: use `Namespace::on_disconnecting`",
+            "disconnect" => "never called: use `Namespace::on_disconnect`",
+            _ if sio_protocol::socketio::is_reserved_event(event) => {
+                "never called: no client can send an event of this name"
+            }
+            _ => return None,
+        };
+        Some(Self::Misnamed { namespace: namespace.to_owned(), event: event.to_owned(), hint })
+    }
 }
 
 /// Why an operation over all nodes failed.

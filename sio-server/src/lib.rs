@@ -2,11 +2,12 @@
 //! and WebSocket.
 //!
 //! ```no_run
-//! use sio_server::{Args, DisconnectReason, Server, Socket};
+//! use sio_server::{Args, DisconnectReason, Reply, Server, Socket};
 //!
 //! #[tokio::main]
 //! async fn main() -> std::io::Result<()> {
 //!     let io = Server::new();
+//!     io.on_error(|failure| eprintln!("{failure}"));
 //!
 //!     io.of("/chat")
 //!         .on_connection(async |socket: Socket| socket.join("lobby"))
@@ -14,8 +15,9 @@
 //!             socket.to("lobby").emit("said", &(socket.id(), text));
 //!         })
 //!         .on("add", async |Args((a, b)): Args<(i64, i64)>| -> Result<i64, String> {
-//!             a.checked_add(b).ok_or_else(|| "too large".into()) // the acknowledgement
+//!             a.checked_add(b).ok_or_else(|| "too large".into()) // the sum, or {"error": "too large"}
 //!         })
+//!         .on("upper", async |Args(text): Args<String>| Reply(text.to_uppercase()))
 //!         .on_disconnect(async |socket: Socket, why: DisconnectReason| {
 //!             println!("{} left: {why}", socket.id());
 //!         });
@@ -25,13 +27,46 @@
 //! }
 //! ```
 //!
+//! # Answers and failures
+//!
+//! What a handler returns is the acknowledgement: [`Reply`] or a `Result`; `()` answers nothing. An `Err`, and arguments
+//! that do not fit, reach the client as `{"error": text}`, with the error's text word for word. See [`Namespace::on`].
+//!
+//! No caller hears of a handler that fails, or of an emit that cannot be sent: [`Server::on_error`] does. Without it
+//! these are warnings of the crate `tracing`, which nobody sees in a program without a subscriber, such as
+//! `tracing_subscriber::fmt().init()`.
+//!
+//! # Shared state
+//!
+//! Handlers are called many times, at the same time. What they share is best given to the builder and taken as a
+//! parameter. A closure that captures instead is not `async move |..|`, which may be called once only if it consumes what
+//! it captures, but a plain one that clones for each call.
+//!
+//! ```
+//! use std::sync::Arc;
+//! use std::sync::atomic::{AtomicU64, Ordering};
+//! use sio_server::{Reply, Server, State};
+//!
+//! #[derive(Default)]
+//! struct Visits(AtomicU64);
+//!
+//! let io = Server::builder().state(Visits::default()).build();
+//! io.sockets().on("visit", async |State(visits): State<Visits>| Reply(visits.0.fetch_add(1, Ordering::Relaxed)));
+//!
+//! let visits = Arc::new(Visits::default());
+//! io.sockets().on("captured", move || {
+//!     let visits = Arc::clone(&visits);
+//!     async move { Reply(visits.0.fetch_add(1, Ordering::Relaxed)) }
+//! });
+//! ```
+//!
 //! # Where to look
 //!
 //! - [`Server`] is the handle to everything; [`ServerBuilder`] has the options, with their defaults and what they
 //!   cost in memory.
 //! - [`Namespace`] holds the handlers. A handler is an async function whose parameters say what it needs: [`Socket`],
 //!   [`Args`], [`Auth`], [`State`], [`AckSender`], [`DisconnectReason`], and what you make of them with
-//!   [`FromContext`].
+//!   [`FromContext`]. [`Namespace::middleware`] decides who may connect, [`ServerBuilder::cors`] from which pages.
 //! - [`Socket`] is one client in one namespace; [`Broadcast`] is what `to`, `except` and their like build up.
 //! - [`Server::service`] mounts the server in axum or hyper, [`Server::layer`] in anything tower-like,
 //!   [`Server::listen`] runs it alone.

@@ -304,7 +304,14 @@ impl Server {
     }
 
     /// Has failures that no caller waits for reported to `callback`: rejected arguments, handlers that return
-    /// errors or panic, emits that fail. Without it they are logged as warnings.
+    /// errors or panic, emits that fail, handlers whose name is not that of an event. Without it they are logged as
+    /// warnings of the crate `tracing`, which nobody sees in a program without a subscriber. Set it first: what failed
+    /// before is not reported again.
+    ///
+    /// ```
+    /// # let io = sio_server::Server::new();
+    /// io.on_error(|failure| eprintln!("{failure}"));
+    /// ```
     pub fn on_error(&self, callback: impl Fn(&Failure) + Send + Sync + 'static) -> &Self {
         let callback = Arc::new(callback);
         let old = self.shared.on_error.write().unwrap_or_else(PoisonError::into_inner).replace(callback);

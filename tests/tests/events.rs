@@ -500,6 +500,34 @@ async fn arguments_that_cannot_be_sent_are_told_to_the_caller_or_to_on_error() {
 }
 
 #[tokio::test]
+async fn handlers_for_what_is_not_an_event_are_reported() {
+    let io = Server::new();
+    let mut failures = failures(&io);
+    let chat = io.of("/chat");
+    chat.on("connection", async || {}).on("disconnect", async || {}).on("newListener", async || {});
+    chat.on_connection(async |socket: Socket| {
+        socket.on("disconnecting", async || {});
+        socket.once("disconnect", async || {});
+        socket.on("said", async || {});
+    });
+    for (event, hint) in [
+        ("connection", "not called when a socket connects: use `Namespace::on_connection`"),
+        ("disconnect", "never called: use `Namespace::on_disconnect`"),
+        ("newListener", "never called: no client can send an event of this name"),
+    ] {
+        assert_eq!(failures.next().await, format!("handler of \"{event}\" in /chat: {hint}"));
+    }
+    Client::websocket(serve(&io).await).await.join("/chat").await;
+    for (event, hint) in [
+        ("disconnecting", "never called: use `Namespace::on_disconnecting`"),
+        ("disconnect", "never called: use `Namespace::on_disconnect`"),
+    ] {
+        assert_eq!(failures.next().await, format!("handler of \"{event}\" in /chat: {hint}"));
+    }
+    assert!(failures.is_empty());
+}
+
+#[tokio::test]
 async fn send_emits_message_to_whom_emit_would() {
     let io = Server::new();
     let other = io.of("/other");

@@ -18,7 +18,7 @@ pub(crate) use self::reply::AckSlot;
 pub use self::reply::{AckSender, IntoReply, Reply};
 pub use self::server_event::ServerReply;
 pub use self::table::ListenerId;
-pub(crate) use self::table::{EventTable, Listeners, Table};
+pub(crate) use self::table::{EventTable, Listeners, Table, check_event_name};
 use crate::reason::DisconnectReason;
 use crate::socket::SocketInner;
 

@@ -10,7 +10,8 @@ use hashbrown::DefaultHashBuilder;
 use super::reply::Responder;
 use super::server_event::ServerEvents;
 use super::{BoxFuture, Context, Handler, IntoReply, Rejection};
-use crate::error::ConnectError;
+use crate::error::{ConnectError, Failure};
+use crate::namespace::NamespaceInner;
 
 /// A handler with its types forgotten.
 pub(crate) type Call<T> = Arc<dyn Fn(&Context<'_>) -> Result<BoxFuture<T>, Rejection> + Send + Sync>;
@@ -31,6 +32,13 @@ struct Listener {
     id: ListenerId,
     once: bool,
     call: Call<()>,
+}
+
+/// Reports a handler that is registered for something that is not an event of clients.
+pub(crate) fn check_event_name(namespace: &NamespaceInner, event: &str) {
+    if let (Some(failure), Some(server)) = (Failure::of_name(namespace.path(), event), namespace.server()) {
+        server.fail(&failure);
+    }
 }
 
 /// Handlers of events, by name.

@@ -21,7 +21,7 @@ use crate::adapter::{
 };
 use crate::broadcast::{Broadcast, IntoRooms};
 use crate::error::{ConnectError, EmitError, Incomplete};
-use crate::handler::{Handler, IntoReply, Table};
+use crate::handler::{Handler, IntoReply, Table, check_event_name};
 use crate::id::SocketId;
 use crate::server::{Server, Shared};
 use crate::socket::remote::RemoteSocket;
@@ -435,17 +435,26 @@ impl Namespace {
     /// [`max_running_handlers`](crate::ServerBuilder::max_running_handlers) of its connection do, and runs on if the
     /// client disconnects.
     ///
-    /// What it returns is the acknowledgement: `Ok(value)` answers with `value`, `Err(error)` with
-    /// `{"error": text}` (and is reported to [`Server::on_error`]), `()` does not answer. Arguments that do not fit
-    /// and panics are answered like errors. See [`AckSender`](crate::AckSender) for answering at another time. Several handlers of one event run in the
-    /// order they were added; the first answer counts.
+    /// What it returns is the acknowledgement: [`Reply(value)`](crate::Reply) and `Ok(value)` answer with `value`, a
+    /// tuple being several arguments, `Err(error)` with `{"error": text}`, `()` does not answer. The text is the error's
+    /// `Display`, word for word, and so is that of arguments that do not fit. The client of a handler that panics, or
+    /// asks for [`State`](crate::State) that is not there, gets `{"error": "internal error"}`. All of these are reported
+    /// to [`Server::on_error`], whether or not the client wants an acknowledgement. See
+    /// [`AckSender`](crate::AckSender) for answering at another time. Several handlers of one event run in the order
+    /// they were added; the first answer counts.
+    ///
+    /// `connection`, `disconnect` and `disconnecting` are no events here, and a handler for one is reported as a
+    /// mistake: see [`on_connection`](Self::on_connection), [`on_disconnect`](Self::on_disconnect) and
+    /// [`on_disconnecting`](Self::on_disconnecting).
     pub fn on<A: 'static, H>(&self, event: impl Into<String>, handler: H) -> &Self
     where
         H: Handler<A>,
         H::Output: IntoReply,
     {
+        let event = event.into();
+        check_event_name(&self.0, &event);
         self.0.update_table(|table| {
-            table.events.add(event.into(), handler);
+            table.events.add(event, handler);
         });
         self
     }

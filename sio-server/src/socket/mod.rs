@@ -25,7 +25,7 @@ use crate::broadcast::{Broadcast, IntoRooms, report};
 use crate::connection::End;
 use crate::connection::flush::Batch;
 use crate::error::{AckError, EmitError};
-use crate::handler::{Context, Handler, IntoReply, ListenerId};
+use crate::handler::{Context, Handler, IntoReply, ListenerId, check_event_name};
 use crate::handshake::Handshake;
 use crate::id::SocketId;
 use crate::namespace::Namespace;
@@ -291,7 +291,9 @@ impl Socket {
         H: Handler<A>,
         H::Output: IntoReply,
     {
-        self.0.listen(|cold| cold.events.add(event.into(), handler))
+        let event = event.into();
+        check_event_name(self.0.namespace(), &event);
+        self.0.listen(|cold| cold.events.add(event, handler))
     }
 
     /// Calls `handler` for the next event `event` only.
@@ -300,7 +302,9 @@ impl Socket {
         H: Handler<A>,
         H::Output: IntoReply,
     {
-        self.0.listen(|cold| cold.events.add_once(event.into(), handler))
+        let event = event.into();
+        check_event_name(self.0.namespace(), &event);
+        self.0.listen(|cold| cold.events.add_once(event, handler))
     }
 
     /// Removes all of this socket's own listeners of `event`.
