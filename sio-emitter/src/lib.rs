@@ -21,7 +21,8 @@
 //! # Emitting
 //!
 //! [`Emitter`] is the handle of a namespace, [`Broadcast`] is what `to`, `except` and their like build up. They are
-//! called as in the server, and take what they take there: a tuple is several arguments, `&()` none, anything else one;
+//! called as in the server, and take what they take there: a tuple or a fixed array is several arguments, `&()` and a JSON
+//! null none, anything else one;
 //! `Bytes` anywhere inside a value travel as binary.
 //!
 //! An emit is queued, and the queue is written to Redis in large pieces by a task of its own. Awaiting an emit waits

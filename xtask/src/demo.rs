@@ -1,7 +1,7 @@
 //! `cargo xtask demo`: the chat example, from a fresh clone to a browser; by itself, or as a cluster over Redis.
 
 use std::net::TcpListener;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use clap::Args;
@@ -85,7 +85,7 @@ fn alone(port: u16) -> Result<bool> {
 fn cluster(ports: &[u16]) -> Result<bool> {
     let redis_port = redis::free_port()?;
     let mut redis = redis::server(redis_port)?;
-    build("sio-emit", &["build", "--workspace", "--bin", "sio-emit"])?;
+    let emit = build("sio-emit", &["build", "--workspace", "--bin", "sio-emit"])?.join("sio-emit");
     let programs = build("the cluster chat example", &["build", "--workspace", "--example", "cluster-chat"])?;
     let program = programs.join("examples/cluster-chat");
     let failed = |what: &str| {
@@ -111,7 +111,7 @@ fn cluster(ports: &[u16]) -> Result<bool> {
         }
         *slot = address(line).map(openable);
         if let Some(all) = addresses.iter().cloned().collect::<Option<Vec<String>>>() {
-            print!("{}", banner(&cluster_lines(&all, &url)));
+            print!("{}", banner(&cluster_lines(&all, &url, &emit)));
         }
     };
     // Ctrl-C ends all of them and then us, inside this call.
@@ -121,13 +121,11 @@ fn cluster(ports: &[u16]) -> Result<bool> {
     Ok(false)
 }
 
-fn cluster_lines(addresses: &[String], redis: &str) -> Vec<String> {
+fn cluster_lines(addresses: &[String], redis: &str, emit: &Path) -> Vec<String> {
     let mut lines = vec![format!("One chat, {} servers: open each in a tab of its own.", addresses.len())];
     lines.extend((1..).zip(addresses).map(|(node, address)| format!("  node {node}: {address}")));
     lines.push("From another terminal, a process that is no server reaches every page:".into());
-    lines.push(format!(
-        "  cargo run -q --bin sio-emit -- --redis {redis} --nsp /chat notice '\"Lunch is ready\"'"
-    ));
+    lines.push(format!("  {} --redis {redis} --nsp /chat notice '\"Lunch is ready\"'", emit.display()));
     lines.push("Ctrl-C ends it all.".into());
     lines
 }
@@ -169,8 +167,9 @@ mod tests {
     #[test]
     fn a_cluster_shows_every_node_and_how_to_reach_it_from_outside() {
         let nodes = ["http://127.0.0.1:3000/".to_owned(), "http://127.0.0.1:3001/".to_owned()];
-        let text = cluster_lines(&nodes, "redis://127.0.0.1:7000").join("\n");
+        let text =
+            cluster_lines(&nodes, "redis://127.0.0.1:7000", Path::new("target/debug/sio-emit")).join("\n");
         assert!(nodes.iter().all(|address| text.contains(address)), "{text}");
-        assert!(text.contains("--redis redis://127.0.0.1:7000 --nsp /chat notice"), "{text}");
+        assert!(text.contains("sio-emit --redis redis://127.0.0.1:7000 --nsp /chat notice"), "{text}");
     }
 }

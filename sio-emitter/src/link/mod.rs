@@ -57,7 +57,13 @@ pub(crate) fn read_url(url: &str) -> Result<Config, ConnectError> {
     {
         return Err(ConnectError::Config(format!(
             "the address has to begin with redis://, rediss://, redis+unix://, redis-cluster:// or \
-             redis-sentinel://, not with \"{scheme}\""
+             redis-sentinel://{}",
+            // Not the address itself, which may hold a password.
+            if scheme.is_empty() {
+                "; it names no scheme".into()
+            } else {
+                format!(", not with \"{scheme}://\"")
+            }
         )));
     }
     let config = Config::from_url(url)

@@ -65,7 +65,7 @@ impl FromContext for Handshake {
     }
 }
 
-/// The arguments of the event as `T`: a tuple takes several, anything else the first. Arguments beyond those asked
+/// The arguments of the event as `T`: a tuple or a fixed array takes several, anything else the first. Arguments beyond those asked
 /// for are ignored, a missing one reads as null.
 #[derive(Clone, Copy, Debug)]
 #[allow(clippy::exhaustive_structs, reason = "made to be taken apart in a parameter list")]

@@ -58,7 +58,8 @@ impl AckSender {
         self.0.is_some()
     }
 
-    /// Acknowledges; a tuple is several arguments, `&()` none, anything else one. `false` when the client did not
+    /// Acknowledges; a tuple or a fixed array is several arguments, `&()` and a JSON null none, anything
+    /// else one. `false` when the client did not
     /// ask or has been answered already: only the first answer is sent.
     ///
     /// # Errors

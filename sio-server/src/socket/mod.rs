@@ -97,7 +97,8 @@ impl Socket {
 
     // Emitting
 
-    /// Sends an event to this client. A tuple is several arguments, `&()` none, anything else one; bytes anywhere
+    /// Sends an event to this client. A tuple or a fixed array is several arguments, `&()` and a JSON null
+    /// none, anything else (a `Vec`, a slice) one; bytes anywhere
     /// inside (`Bytes`, `serde_bytes`) travel as binary.
     ///
     /// Nothing waits: the packet goes into the client's queue, which is bounded by `max_queued_bytes`. What cannot

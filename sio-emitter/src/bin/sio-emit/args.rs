@@ -14,7 +14,7 @@ use crate::values::read_argument;
 /// EVENT goes to all clients of a namespace, or with --to to those in the given rooms. Every further argument is one
 /// JSON value. Without EVENT, one of the commands below says what is to be done with the clients instead.
 #[derive(Debug, Parser)]
-#[command(version, max_term_width = 100, after_help = SHORT, after_long_help = LONG)]
+#[command(name = "sio-emit", version, max_term_width = 100, after_help = SHORT, after_long_help = LONG)]
 #[command(override_usage = USAGE)]
 pub(crate) struct Cli {
     #[command(flatten)]
