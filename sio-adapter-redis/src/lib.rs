@@ -44,8 +44,8 @@
 //! # What Redis pub/sub cannot give
 //!
 //! Redis keeps no messages. A node that is not subscribed at the moment misses what is published: while it starts
-//! (await `ready` of a clone of the adapter), while its connection is down, and, with the sharded adapter, in the round trip in which it subscribes
-//! to the channel of a room that it is the first to join. Nobody hears of that, and connection state recovery is not
+//! (`adapter.ready().await` on a clone of what the builder got says when that is over), while its connection is down,
+//! and, with the sharded adapter, in the round trip in which it subscribes to the channel of a room that it is the first to join. Nobody hears of that, and connection state recovery is not
 //! available. What must arrive wants an acknowledgement.
 //!
 //! With the classic adapter, `sockets_join`, `sockets_leave` and `disconnect_sockets` are carried out, also on the node
