@@ -59,6 +59,8 @@ impl Broadcast {
 
     /// Sends an event. The arguments are serialised here, once; a tuple is several arguments, `&()` none, anything
     /// else one. Bytes anywhere inside (`Bytes`, `serde_bytes`) travel as binary.
+    /// serde does not tell arrays of fixed length from tuples, nor `serde_json::Value::Null` from `()`: `&[1, 2]` is two
+    /// arguments, `&vec![1, 2]` one, a null in a tuple, `&(Value::Null,)`, one.
     ///
     /// Awaiting the result says whether the message is *queued*, and waits if the queue is full;
     /// [`Emitter::flush`] says whether Redis has taken it.

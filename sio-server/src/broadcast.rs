@@ -175,7 +175,8 @@ impl Broadcast {
     }
 
     /// Sends an event. The arguments are serialised here, once; a tuple is several arguments, `&()` none, anything
-    /// else one. Bytes anywhere inside (`Bytes`, `serde_bytes`) travel as binary.
+    /// else one; see [`Socket::emit`](crate::Socket::emit) for arrays and null. Bytes anywhere inside (`Bytes`, `serde_bytes`)
+    /// travel as binary.
     ///
     /// Nothing is returned and nothing waits: what cannot be sent is reported to
     /// [`Server::on_error`](crate::Server::on_error).

@@ -121,6 +121,7 @@ impl ServerBuilder {
     }
 
     /// Whether clients of Socket.IO 1.x and 2.x (Engine.IO protocol 3) are served. Default **yes**, unlike Node.
+    /// As in Node, a request whose `EIO` is anything but 4 counts as protocol 3.
     ///
     /// Such a client computes its socket id itself, from the secret id of its session: in `/` they are the same.
     /// Whoever learns the id of such a socket can send in its name, so do not show it to other users when you serve

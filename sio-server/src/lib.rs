@@ -39,8 +39,8 @@
 //! # Shared state
 //!
 //! Handlers are called many times, at the same time. What they share is best given to the builder and taken as a
-//! parameter. A closure that captures instead is not `async move |..|`, which may be called once only if it consumes what
-//! it captures, but a plain one that clones for each call.
+//! parameter. A closure that captures cannot be `async move |..|` (rustc: "async closure does not implement `Fn`"); it is a
+//! plain one that clones for each call.
 //!
 //! ```
 //! use std::sync::Arc;

@@ -275,7 +275,8 @@ impl Server {
         Self { shared }
     }
 
-    /// The namespace `path`, made if it does not exist. A missing leading slash is added. Node: `io.of()`.
+    /// The namespace `path`, made if it does not exist. A missing leading slash is added. Clients cannot join one with a
+    /// comma or a question mark in its name: on the wire these end the name. Node: `io.of()`.
     #[must_use]
     pub fn of(&self, path: &str) -> Namespace {
         let path = if path.starts_with('/') { path.to_owned() } else { format!("/{path}") };
@@ -419,6 +420,9 @@ impl Server {
     }
 
     /// The server as a service for axum, hyper, or anything tower-like. All services of one server share it.
+    ///
+    /// It answers requests whose whole path begins with [`path`](ServerBuilder::path) and a slash, all others with 404.
+    /// In axum it is therefore mounted as below, with the trailing slash, and not nested, which strips the path.
     ///
     /// ```
     /// # use sio_server::Server;

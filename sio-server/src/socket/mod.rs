@@ -97,9 +97,10 @@ impl Socket {
 
     // Emitting
 
-    /// Sends an event to this client. A tuple or a fixed array is several arguments, `&()` and a JSON null
-    /// none, anything else (a `Vec`, a slice) one; bytes anywhere
-    /// inside (`Bytes`, `serde_bytes`) travel as binary.
+    /// Sends an event to this client. A tuple is several arguments, `&()` none, anything else one; bytes anywhere inside
+    /// (`Bytes`, `serde_bytes`) travel as binary. serde does not tell arrays of fixed length from tuples, nor
+    /// `serde_json::Value::Null` from `()`: `&[1, 2]` is two arguments, `&vec![1, 2]` one, a null in a tuple,
+    /// `&(Value::Null,)`, one.
     ///
     /// Nothing waits: the packet goes into the client's queue, which is bounded by `max_queued_bytes`. What cannot
     /// be sent is reported to [`Server::on_error`], except to a client that has gone.
