@@ -22,8 +22,7 @@
 //!
 //! [`Emitter`] is the handle of a namespace, [`Broadcast`] is what `to`, `except` and their like build up. They are
 //! called as in the server, and take what they take there: a tuple or a fixed array is several arguments, `&()` and a JSON
-//! null none, anything else one;
-//! `Bytes` anywhere inside a value travel as binary.
+//! null none, anything else one; `Bytes` anywhere inside a value travel as binary.
 //!
 //! An emit is queued, and the queue is written to Redis in large pieces by a task of its own. Awaiting an emit waits
 //! only if the queue is full, so a loop of emits runs at the speed of Redis and no faster; [`Emitter::try_emit`] never

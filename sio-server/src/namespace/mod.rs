@@ -491,7 +491,8 @@ impl Namespace {
     /// Calls `callback` when a room of this node begins or ends, or a socket goes in or out: one call at a time, in the
     /// order of the changes. It runs on the thread that made the change, or on one that was telling another change at
     /// that moment, and should be quick: past 1,000 changes that wait to be told, the thread that makes one more waits
-    /// with it, worker threads of the runtime included. A socket's own room is not reported. Node: the events of
+    /// with it, worker threads of the runtime included, and a thread that tells goes on as long as
+    /// others make changes. A socket's own room is not reported. Node: the events of
     /// `namespace.adapter`.
     pub fn on_room_event(&self, callback: impl Fn(&RoomEvent) + Send + Sync + 'static) -> &Self {
         self.0.parent.as_deref().unwrap_or(&self.0).room_listeners.set_callback(Arc::new(callback));
