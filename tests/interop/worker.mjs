@@ -6,7 +6,7 @@ import { Difference, Skip, within } from "./lib/check.mjs";
 import { Client } from "./lib/client.mjs";
 import { Servers } from "./lib/server.mjs";
 
-const BOUND = 30_000;
+const BOUND = 60_000;
 
 // Without run.mjs nobody would end this process and what it started: it leads a process group of its own.
 process.on("disconnect", () => process.kill(-process.pid, "SIGKILL"));
@@ -54,7 +54,7 @@ async function run({ transport, feature }) {
     difference = error instanceof Difference ? error.message : (error.stack ?? String(error));
   }
   try {
-    await within(5_000, t.finish(), "cleaning up");
+    await within(25_000, t.finish(), "cleaning up");
   } catch (error) {
     difference ??= error.message;
     await within(3_000, client?.stop() ?? Promise.resolve(), "stopping the client").catch(() => {});

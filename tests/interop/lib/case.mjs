@@ -33,7 +33,7 @@ export class Case {
   async finish() {
     for (const cleanup of this.#cleanups.reverse()) await cleanup();
     this.#cleanups = [];
-    if (this.client) await within(3_000, this.client.closeAll(), "closing the connections");
+    if (this.client) await within(20_000, this.client.closeAll(), "closing the connections");
   }
 
   async proxyTo(server) {
@@ -97,7 +97,7 @@ export class Case {
   }
 
   /** Repeats a question until the answer is yes. For states of the server that no event announces. */
-  async until(question, what, bound = 5_000) {
+  async until(question, what, bound = 15_000) {
     const end = Date.now() + bound;
     while (!(await question())) {
       ok(Date.now() < end, `${what}: not within ${bound} ms`);

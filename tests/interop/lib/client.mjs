@@ -2,7 +2,7 @@
 import { Difference, show, within } from "./check.mjs";
 import { pack, unpack } from "./codec.mjs";
 
-const BOUND = 10_000;
+const BOUND = 20_000;
 
 export class Client {
   #driver;

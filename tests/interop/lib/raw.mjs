@@ -5,7 +5,7 @@ import { once } from "node:events";
 import { WebSocket } from "ws";
 import { Difference, show, within } from "./check.mjs";
 
-const BOUND = 8_000;
+const BOUND = 20_000;
 const SEPARATOR = "\x1e";
 
 /** One HTTP request on a connection of its own: { status, headers, body, text, json() }. */
