@@ -65,7 +65,7 @@ pub(crate) struct Stage<'a> {
 const NAP: Duration = Duration::from_millis(4);
 const WORKERS_ROOMS: usize = 8;
 const WORKERS_MEMBERS: usize = 64;
-const WORKERS_WINDOW: usize = 32;
+const WORKERS_WINDOW: usize = 256;
 
 impl Workload {
     /// A name for the command line and for file names.
