@@ -36,7 +36,7 @@ export class Proxy {
     this.#dropping = dropping;
   }
 
-  /** Nothing is forwarded in these directions any more; connections stay open. */
+  /** Nothing is forwarded in these directions any more, not even an end: as when a cable is pulled. */
   freeze({ up = false, down = false }) {
     this.#frozen = { up, down };
   }
@@ -77,8 +77,8 @@ export class Proxy {
       client.destroy();
       server.destroy();
     };
-    client.on("close", end);
-    server.on("close", end);
+    client.on("close", () => this.#frozen.up || end());
+    server.on("close", () => this.#frozen.down || end());
 
     client.on("data", (chunk) => {
       if (this.#frozen.up) return;
@@ -105,7 +105,7 @@ export class Proxy {
       if (!this.#frozen.down) client.write(chunk);
     });
     // Half-closed connections are passed on once what came before has been written.
-    client.on("end", () => server.end());
-    server.on("end", () => client.end());
+    client.on("end", () => this.#frozen.up || server.end());
+    server.on("end", () => this.#frozen.down || client.end());
   }
 }
