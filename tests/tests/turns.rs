@@ -64,7 +64,7 @@ async fn everybody_hears_all_in_order_from_four_threads() {
 
 /// More members than one thread writes by itself.
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
-async fn threads_share_the_members_of_a_large_room() {
+async fn a_room_that_threads_may_share_is_written_to_in_order() {
     let io = Server::new();
     let address = chorus(&io).await;
     let mut members = Vec::new();

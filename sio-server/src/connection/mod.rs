@@ -25,7 +25,7 @@ use sio_protocol::engineio::{PacketKind, Revision};
 use sio_protocol::socketio::Packet;
 use smallvec::SmallVec;
 
-use self::dispatch::{Dispatch, Inbound};
+use self::dispatch::Inbound;
 use self::outbox::{Channel, Item, Outbox, Pushed};
 use self::running::Running;
 use crate::config::millis;
@@ -310,51 +310,6 @@ impl Connection {
         if self.running.is_waiting() && (self.may_resume() || self.is_ended()) {
             let connection = Arc::clone(self);
             self.server.spawn(async move { connection.resume() });
-        }
-    }
-
-    // Running handlers
-
-    /// Whether what comes now may be handled at once.
-    #[inline]
-    fn has_room(&self) -> bool {
-        self.running.has_room(self.server.config.max_running_handlers)
-    }
-
-    /// Whether something waits for which there is room now.
-    fn may_resume(&self) -> bool {
-        self.running.may_resume(self.server.config.max_running_handlers)
-    }
-
-    /// Whether so much waits for handlers to end that nothing more is to be read.
-    pub(crate) fn is_backlogged(&self) -> bool {
-        self.running.is_full()
-    }
-
-    /// Waits, as the POST, until more can be read.
-    pub(crate) fn poll_room(&self, cx: &mut Context<'_>) -> Poll<()> {
-        if !self.is_backlogged() {
-            return Poll::Ready(());
-        }
-        self.with_polling(|polling| polling.post = Some(cx.waker().clone()));
-        // It may have been made in between.
-        if self.is_backlogged() { Poll::Pending } else { Poll::Ready(()) }
-    }
-
-    fn wake_readers(&self) {
-        let post = self.core.locked().polling.as_mut().and_then(|polling| polling.post.take());
-        if let Some(post) = post {
-            post.wake();
-        }
-        if let Some(waker) = &self.outbox.locked().waker {
-            waker.wake_by_ref();
-        }
-    }
-
-    /// Goes on with what waits for a handler to end, unless a batch is being handled: its end sees to that.
-    fn resume(self: &Arc<Self>) {
-        if let Some(mut dispatch) = Dispatch::begin(self) {
-            dispatch.resume();
         }
     }
 

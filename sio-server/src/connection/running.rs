@@ -8,12 +8,15 @@
 use std::collections::VecDeque;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
+use std::task::{Context, Poll};
 
 use bytes::Bytes;
 use sio_protocol::socketio::Packet;
 
 use super::Connection;
+use super::dispatch::Dispatch;
 use crate::socket::SocketInner;
+use crate::sync::Lock;
 
 /// The count of running handlers, and two facts about the backlog, in one word: packets pay a load for it.
 #[derive(Debug, Default)]
@@ -49,6 +52,51 @@ impl Running {
     /// Whether it was full until now, and no longer is.
     fn clear(&self, flags: u32) -> bool {
         self.0.fetch_and(!flags, Ordering::AcqRel) & flags & FULL != 0
+    }
+}
+
+impl Connection {
+    /// Whether what comes now may be handled at once.
+    #[inline]
+    pub(super) fn has_room(&self) -> bool {
+        self.running.has_room(self.server.config.max_running_handlers)
+    }
+
+    /// Whether something waits for which there is room now.
+    pub(super) fn may_resume(&self) -> bool {
+        self.running.may_resume(self.server.config.max_running_handlers)
+    }
+
+    /// Whether so much waits for handlers to end that nothing more is to be read.
+    pub(crate) fn is_backlogged(&self) -> bool {
+        self.running.is_full()
+    }
+
+    /// Waits, as the POST, until more can be read.
+    pub(crate) fn poll_room(&self, cx: &mut Context<'_>) -> Poll<()> {
+        if !self.is_backlogged() {
+            return Poll::Ready(());
+        }
+        self.with_polling(|polling| polling.post = Some(cx.waker().clone()));
+        // It may have been made in between.
+        if self.is_backlogged() { Poll::Pending } else { Poll::Ready(()) }
+    }
+
+    fn wake_readers(&self) {
+        let post = self.core.locked().polling.as_mut().and_then(|polling| polling.post.take());
+        if let Some(post) = post {
+            post.wake();
+        }
+        if let Some(waker) = &self.outbox.locked().waker {
+            waker.wake_by_ref();
+        }
+    }
+
+    /// Goes on with what waits for a handler to end, unless a batch is being handled: its end sees to that.
+    pub(super) fn resume(self: &Arc<Self>) {
+        if let Some(mut dispatch) = Dispatch::begin(self) {
+            dispatch.resume();
+        }
     }
 }
 
