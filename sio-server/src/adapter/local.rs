@@ -116,7 +116,8 @@ impl LocalNamespace {
         let encoded = encode(packet, &namespace, options);
         let listening = namespace.has_outgoing_listeners();
         let mut count = 0;
-        for socket in &sockets {
+        // Each is let go of while it is at hand: afterwards it would have to be fetched from memory once more.
+        for socket in sockets {
             if listening {
                 socket.notify_outgoing(packet);
             }
@@ -153,7 +154,8 @@ impl LocalNamespace {
             sockets.iter().for_each(|socket| socket.notify_outgoing(&packet));
         }
         let encoded = finish(draft, None, &namespace, options);
-        Ok(sockets.iter().filter(|socket| socket.deliver(&encoded, options.flags.volatile)).count())
+        let delivered = sockets.into_iter().filter(|socket| socket.deliver(&encoded, options.flags.volatile));
+        Ok(delivered.count())
     }
 
     /// Sends `packet` to the sockets that `options` name and asks each client for an acknowledgement, which goes to

@@ -40,19 +40,24 @@ use crate::sync::Lock;
 use crate::websocket::{PerMessageDeflate, close_frame};
 
 /// The state of one client connection.
+///
+/// In this order in memory, behind the counts of the `Arc`: what a broadcast touches stands together at the beginning.
+/// With a thousand recipients nothing of them is in the processor's nearest cache, and each line of it costs as much as
+/// everything that is done with it.
+#[repr(C)]
 pub(crate) struct Connection {
     server: Arc<Shared>,
-    id: SessionId,
     revision: Revision,
     /// The client asked for binary as base64 in polling payloads.
     base64: bool,
-    pub(crate) request: Request,
-    core: Mutex<Core>,
-    inbound: Mutex<Slot>,
-    outbox: Mutex<Outbox>,
     /// Its WebSocket has negotiated compression.
     deflate: AtomicBool,
+    outbox: Mutex<Outbox>,
+    core: Mutex<Core>,
+    inbound: Mutex<Slot>,
     running: Running,
+    id: SessionId,
+    pub(crate) request: Request,
 }
 
 /// Where the decoder is.
@@ -465,10 +470,12 @@ impl Connection {
         }
         let stream = match outbox.channel {
             Channel::Polling | Channel::Closed => None,
-            Channel::WebSocket | Channel::Closing => outbox.tcp.clone(),
+            Channel::WebSocket | Channel::Closing => outbox.tcp.take(),
         };
         if let Some(tcp) = stream {
-            match outbox.write_to(self.revision, |slices| tcp.write(slices)) {
+            let written = outbox.write_to(self.revision, |slices| tcp.write(slices));
+            outbox.tcp = Some(tcp);
+            match written {
                 Ok(true) if outbox.channel == Channel::WebSocket => return,
                 Ok(true) => {}
                 Ok(false) => outbox.blocked = true,

@@ -75,15 +75,10 @@ pub(crate) enum Pushed {
 #[derive(Debug, Default)]
 struct Rest(VecDeque<Item>);
 
-/// The queue of one connection.
+/// The queue of one connection. In this order in memory: see [`Connection`](super::Connection).
 #[derive(Debug)]
+#[repr(C)]
 pub(crate) struct Outbox {
-    front: Option<Item>,
-    /// Boxed, as most connections never have two entries waiting.
-    rest: Option<Box<Rest>>,
-    /// Bytes of `front` that the kernel has taken.
-    written: usize,
-    bytes: usize,
     pub(crate) channel: Channel,
     /// The client asked for binary as base64 when it opened the WebSocket. (A polling payload is made from the
     /// packets themselves and knows for itself.)
@@ -96,11 +91,17 @@ pub(crate) struct Outbox {
     pub(crate) blocked: bool,
     /// The batch in which the last packet was queued.
     last: u16,
-    /// The WebSocket's task, or the held poll.
-    pub(crate) waker: Option<Waker>,
+    bytes: usize,
+    front: Option<Item>,
+    /// Boxed, as most connections never have two entries waiting.
+    rest: Option<Box<Rest>>,
+    /// Bytes of `front` that the kernel has taken.
+    written: usize,
     /// The stream of a WebSocket over plain TCP, for whoever emits to write to directly. It is the task's: with the
     /// task it goes, whoever keeps a handle of the connection. Other streams (TLS, unix sockets) are the task's alone.
     pub(crate) tcp: Option<Arc<Tcp>>,
+    /// The WebSocket's task, or the held poll.
+    pub(crate) waker: Option<Waker>,
 }
 
 impl Outbox {

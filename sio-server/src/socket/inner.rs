@@ -41,11 +41,13 @@ pub(super) mod stage {
     pub(in crate::socket) const DISCONNECTED: u8 = 5;
 }
 
-/// The shared part of a socket: about 100 bytes, plus [`Cold`] for those that use it.
+/// The shared part of a socket: about 100 bytes, plus [`Cold`] for those that use it. In this order in memory: see
+/// [`Connection`].
+#[repr(C)]
 pub(crate) struct SocketInner {
-    id: SocketId,
-    namespace: Arc<NamespaceInner>,
     connection: Arc<Connection>,
+    namespace: Arc<NamespaceInner>,
+    id: SocketId,
     auth: Option<Arc<str>>,
     stage: AtomicU8,
     /// It has, or had, listeners of its own.

@@ -28,10 +28,34 @@ impl Tcp {
     /// Writes without waiting; `WouldBlock` when the kernel's buffer is full, and then without a system call until the
     /// runtime has heard that there is room again.
     pub(crate) fn write(&self, slices: &[IoSlice<'_>]) -> io::Result<usize> {
+        match self.send(slices) {
+            // Once more, so that the runtime knows when it began to wait for room.
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
+            sent => return sent,
+        }
         match slices {
             [one] => self.0.try_write(one),
             many => self.0.try_write_vectored(many),
         }
+    }
+
+    /// Writes without asking the runtime first: what it knows of the stream is nearly always that there is room, and has
+    /// to be fetched from memory.
+    #[cfg(any(target_os = "linux", target_os = "android"))]
+    fn send(&self, slices: &[IoSlice<'_>]) -> io::Result<usize> {
+        /// A closed stream is an error, not a signal. The same number on all architectures.
+        const MSG_NOSIGNAL: i32 = 0x4000;
+        let socket = SockRef::from(&self.0);
+        match slices {
+            [one] => socket.send_with_flags(one, MSG_NOSIGNAL),
+            many => socket.send_vectored_with_flags(many, MSG_NOSIGNAL),
+        }
+    }
+
+    #[cfg(not(any(target_os = "linux", target_os = "android")))]
+    #[expect(clippy::unused_self, reason = "as above")]
+    fn send(&self, _slices: &[IoSlice<'_>]) -> io::Result<usize> {
+        Err(io::ErrorKind::WouldBlock.into())
     }
 
     /// Calls `f` once the stream can be written; when `f` reports `WouldBlock`, the next call waits.
