@@ -107,7 +107,7 @@ impl Clients {
         self.server = server;
     }
 
-    /// Never reads from these connections again.
+    /// Does not wait for these connections any more.
     ///
     /// # Errors
     ///
@@ -346,6 +346,26 @@ impl Clients {
             {
                 connection.send(reply).map_err(failed)?;
             }
+        }
+        Ok(())
+    }
+
+    /// The same, once, for connections that nobody waits for.
+    ///
+    /// # Errors
+    ///
+    /// If a connection ends.
+    pub(crate) fn collect(
+        &mut self,
+        range: Range<usize>,
+        wanted: u8,
+        mut handler: impl FnMut(usize, usize),
+    ) -> io::Result<()> {
+        for index in range {
+            let Some(Some(connection)) = self.connections.get_mut(index) else { continue };
+            let messages =
+                connection.receive(&mut self.scratch, wanted).map_err(|error| describe(index, &error))?;
+            handler(index, messages);
         }
         Ok(())
     }

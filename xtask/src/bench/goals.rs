@@ -42,6 +42,8 @@ pub(crate) struct Verdict {
     pub(crate) what: &'static str,
     pub(crate) wanted: String,
     pub(crate) measured: String,
+    /// What a program without Socket.IO has in the same comparison, where there is one.
+    pub(crate) floor: String,
     pub(crate) reached: bool,
     /// The load had no time left, so that more than this may be true.
     pub(crate) is_bound: bool,
@@ -118,7 +120,7 @@ pub(crate) fn verdicts(document: &Document) -> Vec<Verdict> {
 
 impl Goal {
     fn judge(&self, document: &Document) -> Option<Verdict> {
-        let (value, workload) = self.measure.take(document)?;
+        let (value, workload) = self.measure.take(document, Peer::SioServer)?;
         let (reached, sign) = match self.limit {
             Limit::AtLeast => (value >= self.value, "≥"),
             Limit::AtMost => (value <= self.value, "≤"),
@@ -129,6 +131,7 @@ impl Goal {
             what: self.what,
             wanted: format!("{sign} {}", show(self.value)),
             measured: show(value),
+            floor: self.measure.floor(document).map(show).unwrap_or_default(),
             reached,
             is_bound: workload.cautions(Peer::SioServer).contains(&super::results::Caution::LoadBound),
         })
@@ -136,25 +139,38 @@ impl Goal {
 }
 
 impl Measure {
-    /// The number, and the workload in which ours was measured.
-    fn take<'a>(&self, document: &'a Document) -> Option<(f64, &'a Results)> {
-        let find = |name: &str| document.workloads.iter().find(|results| results.name == name);
-        let ours = |results: &Results, figure: &str| results.median(Peer::SioServer, figure);
+    /// The same for the floor, where that says anything: what the machine allows.
+    fn floor(&self, document: &Document) -> Option<f64> {
         match *self {
-            Self::Own(name, figure) => find(name).and_then(|results| Some((ours(results, figure)?, results))),
-            Self::BestPeer(name) => find(name).and_then(|results| {
-                Some((results.ratio_to_best(Peer::SioServer, first(results)?)?, results))
-            }),
-            Self::Floor(name) => find(name).and_then(|results| {
-                Some((results.ratio_to_floor(Peer::SioServer, first(results)?)?, results))
-            }),
+            Self::Own(..) | Self::Floor(_) => None,
+            // The best peer is the best beside us.
+            Self::BestPeer(name) => {
+                let (ours, _) = self.take(document, Peer::SioServer)?;
+                let (of_floor, _) = Self::Floor(name).take(document, Peer::SioServer)?;
+                Some(ours / of_floor)
+            }
+            Self::Against(..) | Self::Growth(..) => self.take(document, Peer::Floor).map(|(value, _)| value),
+        }
+    }
+
+    /// The number for one program, and the workload in which it was measured.
+    fn take<'a>(&self, document: &'a Document, whose: Peer) -> Option<(f64, &'a Results)> {
+        let find = |name: &str| document.workloads.iter().find(|results| results.name == name);
+        let own = |results: &Results, figure: &str| results.median(whose, figure);
+        match *self {
+            Self::Own(name, figure) => find(name).and_then(|results| Some((own(results, figure)?, results))),
+            Self::BestPeer(name) => {
+                find(name).and_then(|results| Some((results.ratio_to_best(whose, first(results)?)?, results)))
+            }
+            Self::Floor(name) => find(name)
+                .and_then(|results| Some((results.ratio_to_floor(whose, first(results)?)?, results))),
             Self::Against(name, peer) => find(name).and_then(|results| {
                 let figure = first(results)?.name;
-                Some((ours(results, figure)? / results.median(peer, figure)?, results))
+                Some((own(results, figure)? / results.median(peer, figure)?, results))
             }),
             Self::Growth(name, base, figure) => find(name).and_then(|results| {
-                let base = ours(find(base)?, figure).filter(|base| *base > 0.0)?;
-                Some((ours(results, figure)? / base, results))
+                let base = own(find(base)?, figure).filter(|base| *base > 0.0)?;
+                Some((own(results, figure)? / base, results))
             }),
         }
     }
@@ -199,7 +215,9 @@ mod tests {
         let found = verdicts(&sample::document(vec![echo]));
         assert_eq!(found.len(), 2, "{found:?}");
         assert_eq!((found[0].measured.as_str(), found[0].reached), ("4.52 ×", true));
+        assert_eq!(found[0].floor, "11.28 ×", "what could be reached at most");
         assert_eq!((found[1].measured.as_str(), found[1].reached), ("0.40 ×", false));
+        assert_eq!(found[1].floor, "", "it is the measure itself");
         assert_eq!(found[1].wanted, "≥ 0.50 ×");
     }
 
@@ -208,12 +226,15 @@ mod tests {
         let cost = |name: &str, value| {
             let mut results = Results::new(name.to_owned(), String::new());
             results.push(Peer::SioServer, Ok(vec![sample::figure(COST, Better::Lower, value)]));
+            let floor = if value > 3_500.0 { 3_000.0 } else { 2_500.0 };
+            results.push(Peer::Floor, Ok(vec![sample::figure(COST, Better::Lower, floor)]));
             results
         };
         let document =
             sample::document(vec![cost("broadcast-1000-w1", 3_000.0), cost("broadcast-15000-w1", 3_900.0)]);
         let found = verdicts(&document);
-        assert_eq!(found.len(), 1, "{found:?}");
-        assert_eq!((found[0].measured.as_str(), found[0].reached), ("1.30 ×", false));
+        let growth = found.iter().find(|verdict| verdict.what.starts_with("cost of a delivery")).unwrap();
+        assert_eq!((growth.measured.as_str(), growth.reached), ("1.30 ×", false));
+        assert_eq!(growth.floor, "1.20 ×");
     }
 }

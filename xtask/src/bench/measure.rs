@@ -123,10 +123,16 @@ fn write(document: &Document, out: &Path) -> Result<(), Box<dyn Error>> {
 fn report(document: &Document, args: &Args) -> Result<(), Box<dyn Error>> {
     let verdicts = goals::verdicts(document);
     if !verdicts.is_empty() {
-        let head = ["goal", "wanted", "measured", ""].map(str::to_owned).to_vec();
+        let head = ["goal", "wanted", "measured", "the floor", ""].map(str::to_owned).to_vec();
         let rows = verdicts.into_iter().map(|verdict| {
             let judgement = if verdict.reached { "reached" } else { "not reached" };
-            vec![verdict.what.to_owned(), verdict.wanted, verdict.measured, judgement.to_owned()]
+            vec![
+                verdict.what.to_owned(),
+                verdict.wanted,
+                verdict.measured,
+                verdict.floor,
+                judgement.to_owned(),
+            ]
         });
         println!("Goals\n{}", align(&std::iter::once(head).chain(rows).collect::<Vec<_>>()));
     }

@@ -29,6 +29,7 @@ fn full() -> Vec<Workload> {
     plan.extend([
         Workload::Broadcast(broadcast(15_000, 1)),
         Workload::Broadcast(Broadcast { rooms: 100, ..broadcast(100, 1) }),
+        Workload::Broadcast(Broadcast { rooms: 8, senders: Senders::All, ..broadcast(64, 64) }),
         // Longer messages, so that the kernel's buffers are full soon and the server has to decide.
         Workload::Broadcast(Broadcast { silent: 10, size: 1024, ..broadcast(1_000, 4) }),
         membership(10),

@@ -105,13 +105,15 @@ fn everything(document: &Document) -> String {
     let mut text = provenance(document);
     let verdicts = goals::verdicts(document);
     if !verdicts.is_empty() {
-        text.push_str("\n### Goals\n\n| goal | wanted | measured | |\n| --- | --- | --- | --- |\n");
+        text.push_str(
+            "\n### Goals\n\n| goal | wanted | measured | the floor | |\n| --- | --- | --- | --- | --- |\n",
+        );
         for verdict in verdicts {
             let bound = if verdict.is_bound { Caution::LoadBound.mark() } else { "" };
             let verdict_text = if verdict.reached { "reached" } else { "not reached" };
             text.push_str(&format!(
-                "| {} | {} | {}{bound} | {verdict_text} |\n",
-                verdict.what, verdict.wanted, verdict.measured
+                "| {} | {} | {}{bound} | {} | {verdict_text} |\n",
+                verdict.what, verdict.wanted, verdict.measured, verdict.floor
             ));
         }
     }
@@ -240,7 +242,14 @@ mod tests {
     fn the_long_page_has_spread_and_goals() {
         let text = everything(&document());
         assert!(text.contains("| sio | 2,000 | 1,995, 2,005 | 4.00 | 0.50 | 40.0 | 1.0 |"), "{text}");
-        assert!(text.contains("| echo, 1 in flight, against the floor | ≥ 0.85 × | 0.50 × | not reached |"));
+        assert!(
+            text.contains(
+                "| echo, 1 in flight, against the best peer | ≥ 1.30 × | 4.00 × | 8.00 × | reached |"
+            )
+        );
+        assert!(
+            text.contains("| echo, 1 in flight, against the floor | ≥ 0.85 × | 0.50 × |  | not reached |")
+        );
     }
 
     #[test]

@@ -4,7 +4,7 @@ use std::{error::Error, path::Path, time::Duration};
 
 use super::{
     clients::Waiting,
-    load::{self, Broadcast, Exchange, Kind, Membership, Opening, Pace, Senders, Throughput},
+    load::{self, Broadcast, Exchange, Kind, Membership, Opening, Pace, Paced, Senders, Throughput},
     peers::{Peer, Role},
     redis::Redis,
     results::{Better, Figure, LOAD, NOISE},
@@ -59,13 +59,11 @@ pub(crate) struct Stage<'a> {
     pub(crate) pace: Pace,
 }
 
-/// The generator looks so seldom while a server has both cores. It then reads many messages at once, which takes
-/// a small part of what it costs to send them one by one: what the server lacks for a second core is little. What
-/// `WORKERS_WINDOW` lets a server send in that time is several times what one core can, so nothing is held up.
-const NAP: Duration = Duration::from_millis(4);
-const WORKERS_ROOMS: usize = 8;
-const WORKERS_MEMBERS: usize = 64;
-const WORKERS_WINDOW: usize = 256;
+/// The generator looks so seldom while a server has both cores: it has to share one. All rooms together are work for ten
+/// times as long, so that no server waits for it.
+const NAP: Duration = Duration::from_micros(500);
+/// Enough rooms to keep two threads busy, each with enough members for a write to be shared among them.
+const WORKERS: Paced = Paced { rooms: 16, members: 64, size: 64 };
 
 impl Workload {
     /// A name for the command line and for file names.
@@ -85,6 +83,9 @@ impl Workload {
             }
             Self::Broadcast(Broadcast { rooms: 1, silent: 0, members, window, .. }) => {
                 format!("broadcast-{members}-w{window}")
+            }
+            Self::Broadcast(Broadcast { senders: Senders::All, rooms, members, .. }) => {
+                format!("all-send-{rooms}x{members}")
             }
             Self::Broadcast(Broadcast { silent: 0, rooms, members, window, .. }) => {
                 format!("rooms-{rooms}x{members}-w{window}")
@@ -127,6 +128,11 @@ impl Workload {
             Self::Broadcast(Broadcast { rooms: 1, silent: 0, members, window, size, .. }) => {
                 format!("Broadcast of {size} B to {members} members, {window} in flight")
             }
+            Self::Broadcast(Broadcast { senders: Senders::All, rooms, members, window, size, .. }) => {
+                format!(
+                    "Broadcast of {size} B in {rooms} rooms of {members} by all members in turn, {window} in flight in each"
+                )
+            }
             Self::Broadcast(Broadcast { silent: 0, rooms, members, window, size, .. }) => {
                 format!("Broadcast of {size} B in {rooms} rooms of {members}, {window} in flight in each")
             }
@@ -137,7 +143,9 @@ impl Workload {
                 "{movers} clients join and leave a room of {members}, {depth} requests in flight on each"
             ),
             Self::Workers { workers } => format!(
-                "Broadcast in {WORKERS_ROOMS} rooms of {WORKERS_MEMBERS}, {workers} worker thread{}",
+                "Broadcast in {} rooms of {}, one member in eight read at once, {workers} worker thread{}",
+                WORKERS.rooms,
+                WORKERS.members,
                 if *workers == 1 { "" } else { "s" }
             ),
             Self::FanIn(Broadcast { members, window, size, .. }) => {
@@ -277,20 +285,11 @@ impl Stage<'_> {
     }
 
     fn run_workers(&self, workers: usize) -> Result<Vec<Figure>, Box<dyn Error>> {
-        let plan = Broadcast {
-            rooms: WORKERS_ROOMS,
-            members: WORKERS_MEMBERS,
-            silent: 0,
-            window: WORKERS_WINDOW,
-            size: 64,
-            senders: Senders::All,
-        };
         let cores = if workers == 1 { SERVER_CORE } else { "0,1" };
         let mut launch = self.launch(cores, self.log);
         launch.environment = vec![("WORKERS", workers.to_string())];
         let pace = Pace { waiting: Waiting::Nap(NAP), ..self.pace };
-        let (result, _) = load::broadcast(&plan, &launch.serve()?, pace)?;
-        Ok(rates("deliveries/s", &result))
+        Ok(rates("deliveries/s", &load::paced(&WORKERS, &launch.serve()?, pace)?))
     }
 }
 

@@ -15,6 +15,7 @@ mod emitter;
 mod exchange;
 mod membership;
 mod memory;
+mod paced;
 mod rooms;
 
 pub(crate) use connects::{Opening, connects};
@@ -22,6 +23,7 @@ pub(crate) use emitter::emitter;
 pub(crate) use exchange::{Exchange, Kind, exchange};
 pub(crate) use membership::{Membership, membership};
 pub(crate) use memory::{idle_polls, idle_websockets};
+pub(crate) use paced::{Paced, paced};
 pub(crate) use rooms::{Broadcast, Senders, across_nodes, broadcast, fan_in};
 
 type Result<T> = std::result::Result<T, Box<dyn Error>>;

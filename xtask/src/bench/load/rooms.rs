@@ -51,7 +51,7 @@ const SMALL_BUFFER: usize = 4096;
 /// If the server answers anything but what the contract says, or stops answering.
 pub(crate) fn broadcast(plan: &Broadcast, server: &Server, pace: Pace) -> Result<(Throughput, i64)> {
     let mut clients = Clients::new(server.address, pace.waiting)?;
-    open_members(plan, &mut clients)?;
+    open_members(plan.rooms, plan.members, plan.silent, &mut clients)?;
     let mut rooms = Rooms::new(plan);
     let mut source = match plan.senders {
         Senders::One => Source::Members(0),
@@ -75,7 +75,7 @@ pub(crate) fn broadcast(plan: &Broadcast, server: &Server, pace: Pace) -> Result
 /// If the server answers anything but what the contract says, or Redis does not pass messages on.
 pub(crate) fn fan_in(plan: &Broadcast, server: &Server, redis: &Redis, pace: Pace) -> Result<Throughput> {
     let mut clients = Clients::new(server.address, pace.waiting)?;
-    open_members(plan, &mut clients)?;
+    open_members(plan.rooms, plan.members, plan.silent, &mut clients)?;
     let mut rooms = Rooms::new(plan);
     // Through the node itself first: the floor learns from it what a delivery looks like.
     rooms.check(&mut clients, &mut Source::Members(0), plan)?;
@@ -100,7 +100,7 @@ pub(crate) fn across_nodes(
 ) -> Result<Throughput> {
     let [here, there] = nodes;
     let mut clients = Clients::new(there.address, pace.waiting)?;
-    open_members(plan, &mut clients)?;
+    open_members(plan.rooms, plan.members, plan.silent, &mut clients)?;
     let senders = plan.members;
     clients.aim(here.address);
     clients.open(senders..senders + 1, 1, &script::websocket())?;
@@ -111,14 +111,15 @@ pub(crate) fn across_nodes(
     rooms.measure(&mut clients, &mut source, Meter::new(&servers, pace).beside(redis.process()))
 }
 
-fn open_members(plan: &Broadcast, clients: &mut Clients) -> Result<()> {
-    let (members, reading) = (plan.members, plan.members - plan.silent);
+/// Opens the members of all rooms and has them join; of the last `silent` of each room the kernel holds little.
+pub(super) fn open_members(rooms: usize, members: usize, silent: usize, clients: &mut Clients) -> Result<()> {
+    let reading = members - silent;
     let mut script = script::websocket();
     script.push(Step::Send(Box::new(move |index, _| {
         text(&format!(r#"420["join","room{}"]"#, index / members))
     })));
     script.push(Step::Expect(Expected::TextPrefix("430[")));
-    for room in 0..plan.rooms {
+    for room in 0..rooms {
         let first = room * members;
         clients.open(first..first + reading, OPENING, &script)?;
         clients.limit_receiving(Some(SMALL_BUFFER));
