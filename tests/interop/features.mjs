@@ -594,7 +594,6 @@ export const FEATURES = [
     name: "ping timeout at the client",
     needs: ["pingTimeout"],
     async run(t) {
-      if (t.caps.slowPolls && t.transport === "polling") throw new Skip("the client waits for the timeout of its HTTP library");
       const proxy = await t.proxy("short");
       const socket = await t.open({ url: proxy.url, upgraded: true });
       proxy.freeze({ up: true, down: true });
