@@ -36,7 +36,8 @@ where
 
 #[tokio::test]
 async fn standalone_serves_both_transports() {
-    let address = start(standalone::serve).await;
+    let listening = standalone::start(([127, 0, 0, 1], 0).into()).await.unwrap();
+    let address = listening.address();
     let (mut ws, id) = Client::connected(address).await;
     ws.expect(&format!(r#"2["welcome","{id}"]"#)).await;
     let mut polling = Client::polling(address).await;
