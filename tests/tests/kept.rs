@@ -142,7 +142,7 @@ async fn the_descriptor_goes_though_the_client_never_answers_the_close() {
     kept.disconnect(true);
     client.expect("1").await;
     assert_eq!(client.ws().next().await, Some(Frame::close(None)));
-    // Anything but the answer, and no end: the server waits, but not for ever.
+    // Anything but the answer, and no end: the server waits, but not for ever. Its five seconds are no option.
     client.ws().write(&frame(0x81, b"42[\"late\"]")).await;
     assert!(is_open(&inode));
     assert_eq!(client.ws().next().await, None);
