@@ -248,6 +248,13 @@ fn fields_that_are_not_as_they_should_be_are_refused() {
         let result = message(&[("type", &number(kind)), ("nsp", nsp), ("data", &data(bad))]);
         assert!(matches!(result, Err(Malformed::DataTypeMismatch { .. })), "{result:?}");
     }
+    let long = format!("/{}", "a".repeat(4_096));
+    for (nsp, allowed) in [(&long[..4_096], true), (&long, false)] {
+        let result =
+            message(&[("type", event), ("nsp", &|writer| writer.string(nsp)), ("data", &data("[\"a\"]"))]);
+        let refused = Err(Malformed::NamespaceTooLong { seen: 4_097, limit: 4_096 });
+        assert!(if allowed { result.is_ok() } else { result == refused }, "{result:?}");
+    }
     let with_id = |id: &dyn Fn(&mut Writer<'_>)| {
         message(&[("type", event), ("nsp", nsp), ("data", &data("[\"a\"]")), ("id", id)])
             .map(|packet| packet.id)

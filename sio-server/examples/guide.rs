@@ -42,7 +42,8 @@ fn custom_namespaces(io: &Server) {
     io.of("/my-namespace")
         // Every client that connects is handed over as a socket.
         .on_connection(async |socket: Socket| {
-            println!("{} connected to {}", socket.id(), socket.namespace().path())
+            println!("{} connected to {}", socket.id(), socket.namespace().path());
+            socket.emit("welcome", socket.id());
         })
         .on("announce", async |io: Server| io.of("/my-namespace").emit("hi", "everyone here!"));
 }

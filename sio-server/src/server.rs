@@ -26,6 +26,7 @@ use crate::handler::IntoReply;
 use crate::namespace::{Namespace, NamespaceInner};
 use crate::reason::DisconnectReason;
 use crate::service::{Layer, Service};
+use crate::socket::remote::RemoteSocket;
 use crate::sync::contained;
 
 type OnError = Arc<dyn Fn(&Failure) + Send + Sync>;
@@ -363,6 +364,29 @@ impl Server {
     /// Only clients of this process, not those of other nodes.
     pub fn local(&self) -> Broadcast {
         self.broadcast().local()
+    }
+
+    /// The sockets of `/`, on all nodes. Node: `io.fetchSockets()`.
+    ///
+    /// # Errors
+    /// When another node does not answer in time; those that were found are in the error.
+    pub async fn fetch_sockets(&self) -> Result<Vec<RemoteSocket>, Incomplete<RemoteSocket>> {
+        self.sockets().fetch_sockets().await
+    }
+
+    /// Puts all sockets of `/` into `rooms`. Node: `io.socketsJoin()`.
+    pub fn sockets_join(&self, rooms: impl IntoRooms) {
+        self.sockets().sockets_join(rooms);
+    }
+
+    /// Takes all sockets of `/` out of `rooms`. Node: `io.socketsLeave()`.
+    pub fn sockets_leave(&self, rooms: impl IntoRooms) {
+        self.sockets().sockets_leave(rooms);
+    }
+
+    /// Disconnects all sockets of `/`; `close` ends their connections too. Node: `io.disconnectSockets()`.
+    pub fn disconnect_sockets(&self, close: bool) {
+        self.sockets().disconnect_sockets(close);
     }
 
     /// Emits an event to all other nodes. See [`Namespace::server_side_emit`].

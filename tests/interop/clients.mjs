@@ -35,7 +35,20 @@ const JS_CAPS = {
   pingTimeout: true,
 };
 
-const js = (major, eio, caps) => ({
+/** Why a client lacks what others can, where that is not plain from the name. */
+const SINCE_4_6 = { recovery: "clients have connection state recovery since 4.6" };
+const JS_1_LACKS = { ...SINCE_4_6, msgpack: "clients take a parser since 2.0" };
+const JS_2_LACKS = {
+  ...SINCE_4_6,
+  msgpack: "clients of 2.x call parsers of their own time, whose packets of types 0, 1 and 4 are JSON: no server of 3 or 4 reads them",
+};
+const PYTHON_LACKS = {
+  recovery: "the library has no connection state recovery",
+  base64: "the library has no option to send binary as text",
+  midstream: "the upgrade is over before the library lets anything be sent",
+};
+
+const js = (major, eio, caps, lacks) => ({
   label: `socket.io-client ${version(`socket.io-client-${major}`)}`,
   eio,
   /** may run against socket.io 2 */
@@ -43,6 +56,7 @@ const js = (major, eio, caps) => ({
   transports: ALL,
   reasons: JS_REASONS,
   caps: { ...JS_CAPS, ...caps },
+  lacks,
   driver: () => jsDriver(major),
   features: FEATURES,
 });
@@ -69,7 +83,6 @@ const PYTHON_CAPS = {
   /** refuses polling payloads of more than 16 packets */
   fewPackets: true,
   closeIsFinal: true,
-  slowPolls: true,
   /** leaves all its namespaces or none */
   leavesAll: true,
 };
@@ -87,20 +100,26 @@ const python = (label, args, features) => ({
     leaving: ["client namespace disconnect", "transport close", "forced close"],
   },
   caps: PYTHON_CAPS,
+  lacks: PYTHON_LACKS,
   driver: ({ python: program }) => lineDriver(program, [fileURLToPath(new URL("drivers/python.py", import.meta.url)), ...args]),
   features,
   unavailable: ({ python: program }) => (program ? undefined : "needs --python PATH"),
 });
 
 export const CLIENTS = {
-  js1: js(1, 3, {
-    /** its polling encodes UTF-8 twice and expects the same; every later server, Node's too, does it once */
-    doubleEncoding: true,
-    /** the id it shows in other namespaces is that of the main one */
-    mainIdOnly: true,
-  }),
-  js2: js(2, 3, {}),
-  js3: js(3, 4, { msgpack: true }),
+  js1: js(
+    1,
+    3,
+    {
+      /** its polling encodes UTF-8 twice and expects the same; every later server, Node's too, does it once */
+      doubleEncoding: true,
+      /** the id it shows in other namespaces is that of the main one */
+      mainIdOnly: true,
+    },
+    JS_1_LACKS,
+  ),
+  js2: js(2, 3, {}, JS_2_LACKS),
+  js3: js(3, 4, { msgpack: true }, SINCE_4_6),
   js4: js(4, 4, { msgpack: true, recovery: true }),
   browser: {
     label: `Chromium, socket.io-client ${version("socket.io-client-4")}`,

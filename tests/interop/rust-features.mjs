@@ -3,12 +3,27 @@
 import { Skip } from "./lib/check.mjs";
 import { FEATURES } from "./features.mjs";
 
+/** Features that the library has no call for, so that the table says so instead of leaving the row out. */
+const LACKING = {
+  namespaces: "one namespace for each connection; those of \"middleware accepts\" and the like are joined one by one",
+  "acks to the client": "no handler of the library can answer an event",
+  "upgrade mid-stream": "the upgrade is over before the library lets anything be sent",
+  "msgpack parser": "the library has no parser but its own",
+};
+
 const SHARED = ["query and headers", "auth", "unknown namespace", "middleware errors", "middleware accepts", "middleware order, first events", "event middleware"];
 
 const VALUES = [null, true, 0, -1, 1.5, 9_007_199_254_740_991, "", 'quote " é € 漢字 \u{1f600}', [], {}, { a: [1, { b: "c" }] }];
 
 export const RUST_FEATURES = [
   ...FEATURES.filter(({ name }) => SHARED.includes(name)),
+  ...FEATURES.filter(({ name }) => LACKING[name]).map(({ name, transports }) => ({
+    name,
+    transports,
+    run() {
+      throw new Skip(LACKING[name]);
+    },
+  })),
   {
     name: "connect",
     async run(t) {
@@ -23,8 +38,15 @@ export const RUST_FEATURES = [
       const socket = await t.open();
       await socket.emit("echo", ...VALUES);
       t.equal(await socket.next("echo"), VALUES, "echo");
-      t.equal(await socket.call("ack", ...VALUES), VALUES, "ack");
-      t.equal(await socket.call("ack"), [], "ack without arguments");
+    },
+  },
+  {
+    name: "acks to the server",
+    async run(t) {
+      const socket = await t.open();
+      t.equal(await socket.call("ack"), [], "no argument");
+      t.equal(await socket.call("ack", "one"), ["one"], "one argument");
+      t.equal(await socket.call("ack", ...VALUES), VALUES, "all values");
     },
   },
   {

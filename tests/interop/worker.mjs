@@ -23,7 +23,7 @@ process.on("unhandledRejection", onStray);
 /** Why a case cannot apply, or undefined. */
 function inapplicable(feature) {
   const lacking = (feature.needs ?? []).find((cap) => !info.caps?.[cap]);
-  if (lacking) return `the client has no ${lacking}`;
+  if (lacking) return info.lacks?.[lacking] ?? `the client has no ${lacking}`;
   if (feature.onlyNew && options.server === "node2") return "socket.io 2 has no such feature";
   return undefined;
 }

@@ -36,7 +36,8 @@ where
 
 #[tokio::test]
 async fn standalone_serves_both_transports() {
-    let address = start(standalone::serve).await;
+    let listening = standalone::start(([127, 0, 0, 1], 0).into()).await.unwrap();
+    let address = listening.address();
     let (mut ws, id) = Client::connected(address).await;
     ws.expect(&format!(r#"2["welcome","{id}"]"#)).await;
     let mut polling = Client::polling(address).await;
@@ -99,7 +100,8 @@ mod the_guide {
         let mut bob = Client::polling(address).await;
         bob.join("/").await;
         let mut elsewhere = Client::websocket(address).await;
-        elsewhere.join("/my-namespace").await;
+        let id = elsewhere.join("/my-namespace").await;
+        elsewhere.expect(&format!(r#"2/my-namespace,["welcome","{id}"]"#)).await;
         ada.send(r#"2["announce"]"#).await;
         for client in [&mut ada, &mut bob] {
             client.expect(r#"2["hi","everyone!"]"#).await;
@@ -110,11 +112,38 @@ mod the_guide {
     }
 
     #[tokio::test]
+    async fn a_connection_is_handed_over_as_a_socket_and_its_end_is_seen_on_it() {
+        let address = start(guide::serve).await;
+        let (mut ada, _) = Client::connected(address).await;
+        // Only in the namespace that listens for it, and it is this very socket.
+        let other = ada.join("/my-namespace").await;
+        ada.expect(&format!(r#"2/my-namespace,["welcome","{other}"]"#)).await;
+        let (bob, bob_id) = Client::connected(address).await;
+        drop(bob);
+        ada.expect(&format!(r#"2["left","{bob_id}",[]]"#)).await;
+    }
+
+    #[tokio::test]
+    async fn the_name_of_a_namespace_is_no_url() {
+        let address = start(guide::serve).await;
+        let mut http = Http::connect(address).await;
+        for path in ["/my-namespace/", "/my-namespace/socket.io/"] {
+            let target = format!("{path}?EIO=4&transport=polling");
+            assert_eq!(http.get(&target).await.status, 404, "{path}");
+        }
+        // Whoever polls joins it like any other.
+        let mut polling = Client::polling(address).await;
+        let id = polling.join("/my-namespace").await;
+        polling.expect(&format!(r#"2/my-namespace,["welcome","{id}"]"#)).await;
+    }
+
+    #[tokio::test]
     async fn one_connection_joins_many_namespaces() {
         let address = start(guide::serve).await;
         let (mut client, id) = Client::connected(address).await;
         let other = client.join("/my-namespace").await;
         assert_ne!(id, other, "ids are different in each namespace");
+        client.expect(&format!(r#"2/my-namespace,["welcome","{other}"]"#)).await;
         client.send(r#"2["announce"]"#).await;
         client.expect(r#"2["hi","everyone!"]"#).await;
         client.expect(r#"2["hi","everyone!"]"#).await;

@@ -6,7 +6,7 @@
 use std::net::SocketAddr;
 
 use sio_server::{DisconnectReason, Server, Socket};
-use sio_tests::{Client, Http, Log, Polling, Ws, disconnects, log, serve, within};
+use sio_tests::{Client, Frame, Http, Log, Polling, Ws, disconnects, frame, log, serve, within};
 use tokio::net::TcpStream;
 
 /// The inode of the server's side of a connection.
@@ -126,6 +126,26 @@ async fn the_descriptor_of_an_upgraded_session_goes_with_its_end() {
     kept.emit("upgraded", &());
     assert_eq!(ws.recv().await, "42[\"upgraded\"]");
     drop(ws);
+    closed(&inode).await;
+    drop(kept);
+}
+
+#[tokio::test]
+async fn the_descriptor_goes_though_the_client_never_answers_the_close() {
+    let io = Server::new();
+    let mut connected = sockets(&io);
+    let (ws, inode) = open(serve(&io).await, "/socket.io/?EIO=4&transport=websocket").await;
+    let mut client = Client::over(ws);
+    client.recv_engine().await;
+    client.join("/").await;
+    let kept = connected.next().await;
+    kept.disconnect(true);
+    client.expect("1").await;
+    assert_eq!(client.ws().next().await, Some(Frame::close(None)));
+    // Anything but the answer, and no end: the server waits, but not for ever. Its five seconds are no option.
+    client.ws().write(&frame(0x81, b"42[\"late\"]")).await;
+    assert!(is_open(&inode));
+    assert_eq!(client.ws().next().await, None);
     closed(&inode).await;
     drop(kept);
 }

@@ -241,6 +241,24 @@ async fn a_client_that_hangs_up_during_a_post_is_gone() {
 }
 
 #[tokio::test]
+async fn a_post_that_never_ends_is_given_up() {
+    let short = Duration::from_millis(300);
+    let io = Server::builder().ping_interval(short).ping_timeout(short).build();
+    let mut reasons = disconnects(&io);
+    let (mut polling, _) = joined(&io).await;
+    let target = polling.target();
+    let head = format!("POST {target} HTTP/1.1\r\nHost: t\r\nContent-Length: 1000000\r\n\r\n");
+    polling.posts.write(head.as_bytes()).await;
+    polling.posts.write(b"42[").await;
+    // The session goes for want of a heartbeat; the request must not stay and keep what has come.
+    reasons.next().await;
+    let response = within("the answer", polling.posts.response()).await.unwrap();
+    assert_eq!(response.status, 400);
+    assert_eq!(io.session_count(), 0);
+    reasons.assert_empty();
+}
+
+#[tokio::test]
 async fn a_client_says_goodbye_and_its_poll_gets_a_noop() {
     for (revision, goodbye, noop) in [(4, "1", "6"), (3, "1:1", "1:6")] {
         let io = Server::new();

@@ -218,6 +218,35 @@ async fn sockets_are_moved_between_rooms_from_outside() {
 }
 
 #[tokio::test]
+async fn the_server_stands_for_its_main_namespace() {
+    let io = Server::new();
+    let _ = io.of("/other");
+    let (mut clients, sockets) = clients::<2>(&io).await;
+    let other = clients[0].join("/other").await;
+    let mut found: Vec<_> =
+        io.fetch_sockets().await.unwrap().iter().map(|socket| socket.id().to_string()).collect();
+    found.sort();
+    let mut expected = sockets.each_ref().map(|socket| socket.id().to_string());
+    expected.sort();
+    assert_eq!(found, expected);
+    io.sockets_join(["a", "b"]);
+    io.sockets_leave("b");
+    assert_reaches(&io, &mut clients, io.to("a"), &[0, 1]).await;
+    assert_reaches(&io, &mut clients, io.to("b"), &[]).await;
+    io.disconnect_sockets(false);
+    for client in &mut clients {
+        client.expect("1").await;
+    }
+    // Nobody else is meant.
+    let others = io.of("/other").fetch_sockets().await.unwrap();
+    assert_eq!((others.len(), others[0].id().as_str(), others[0].rooms().len()), (1, &*other, 1));
+    clients[1].join("/").await;
+    io.disconnect_sockets(true);
+    clients[1].expect("1").await;
+    clients[1].expect_close(None).await;
+}
+
+#[tokio::test]
 async fn sockets_are_disconnected_from_outside() {
     let io = Server::new();
     let (mut clients, sockets) = clients::<3>(&io).await;

@@ -302,6 +302,16 @@ async fn large_messages_are_compressed_when_both_sides_want_it() {
     assert_eq!(inflated, message);
     io.emit("t", &"short");
     assert_eq!(deflating.recv().await, "42[\"t\",\"short\"]", "not worth it");
+    // Whoever emits decides as well, for many clients or for one.
+    io.broadcast().compress(false).emit("t", &text);
+    assert_eq!(deflating.recv().await, message, "not wanted for this packet");
+    let mut sockets = io.sockets().local_sockets();
+    sockets.retain(|socket| socket.handshake().header("sec-websocket-extensions").is_some());
+    let [socket] = &sockets[..] else { panic!("{sockets:?}") };
+    socket.emit("t", &text);
+    assert_eq!(deflating.next().await.unwrap().head, 0xc1, "to one client");
+    socket.compress(false).emit("t", &text);
+    assert_eq!(deflating.recv().await, message, "not wanted for this packet to one client");
     // A compressed message is taken as well: this server's own serves as one.
     deflating.frame(0xc1, &frame.payload).await;
     assert_eq!(texts.next().await, text);

@@ -81,6 +81,20 @@ async function guest(browser, who, viewport, phone = false) {
 }
 
 const state = () => document.body.dataset.state;
+const pill = () => document.querySelector('#pill-text').innerText;
+const myId = () => document.querySelector('#me-id').textContent;
+
+/// Whether the page keeps within the window, and which of the named parts do not lie in it whole.
+async function fits(page, ...parts) {
+  await is(page, 'everything is on the screen', [true, []], ([{ width, height }, all]) => [
+    document.documentElement.scrollWidth <= width,
+    all.filter((part) => {
+      const box = document.querySelector(part).getBoundingClientRect();
+      return box.width === 0 || box.height === 0 || box.left < 0 || box.top < 0 || box.right > width || box.bottom > height;
+    }),
+  ], [page.viewportSize(), parts]);
+}
+
 const view = async (page, name) => { if (page.phone) await page.click(`.tabs [data-go="${name}"]`); };
 const members = () => [...document.querySelectorAll('#members .row-name')].map((n) => n.textContent).sort();
 const texts = (who) => [...document.querySelectorAll('#log .msg:not(.mine)')].filter((n) => n.querySelector('.msg-who strong')?.textContent === who).map((n) => n.querySelector('.bubble')?.textContent).filter(Boolean);
@@ -114,6 +128,7 @@ try {
   const third = await guest(browser, 'Linus', { width: 900, height: 700 });
   for (const page of [desk, phone, third]) {
     await shows(page, 'the connection', 'websocket', state);
+    await shows(page, 'its name on the page', 'websocket', pill);
     await shows(page, 'a handshake, then an upgrade, on the wire', [true, true], () => [
       document.querySelectorAll('#wire-log [data-kind="OPEN"]').length === 1,
       [...document.querySelectorAll('#wire-log .pkt-note')].some((n) => /^upgraded to websocket after/.test(n.textContent)),
@@ -123,6 +138,8 @@ try {
 
   begin('rooms: joined by form, with member lists');
   for (const page of [desk, phone, third]) await joinByForm(page, ROOM);
+  for (const page of [desk, phone, third]) await fits(page, '#pill', '#talk-title', '#leave', '#text', '#send');
+  await fits(desk, '#boards', '#members');
   for (const page of [desk, phone, third]) await shows(page, `members of ${ROOM}`, ['Ada', 'Grace', 'Linus'], members);
   await shows(desk, 'the others are seen joining', [true, true], ([a, b]) => [a, b].map((t) => [...document.querySelectorAll('#log .note')].some((n) => n.textContent.includes(t))), ['Grace joined', 'Linus joined']);
 
@@ -202,10 +219,14 @@ try {
   await is(third, 'nothing private was heard', [false, 0], () => [document.body.textContent.includes('Lunch at one'), document.querySelectorAll('#directs .row').length]);
 
   begin('a second namespace over the same connection');
+  const inChat = await desk.evaluate(myId);
   await is(desk, 'not in /support yet', 'off', () => document.querySelector('[data-nsp="/support"]').closest('.board').dataset.state);
   await desk.click('.board-main[data-nsp="/support"]');
   await shows(desk, 'in /support', ['on', '#help-desk'], () => [document.querySelector('.board-main[data-nsp="/support"]').closest('.board').dataset.state, document.querySelector('#talk-title').textContent]);
-  await shows(desk, 'the ids differ from namespace to namespace', true, () => document.querySelector('#me-id').textContent.length > 8);
+  await shows(desk, 'the ids differ from namespace to namespace', [20, 20, true], (other) => {
+    const id = document.querySelector('#me-id').textContent;
+    return [id.length, other.length, id !== other];
+  }, inChat);
   if (desk.lines !== 1) throw new Difference(`Ada: websocket connections\n  expected 1\n  got      ${desk.lines}`);
   await shot(desk, 'desk-3-support');
   await desk.click('.board:has([data-nsp="/support"]) .board-quit');
@@ -214,9 +235,9 @@ try {
   await shows(desk, 'the room again', ROOM, () => document.querySelector('#talk-title').textContent);
 
   begin('the line is cut, and found again');
-  const before = await desk.textContent('#me-id');
+  const before = await desk.evaluate(myId);
   await desk.click('#cut');
-  await shows(desk, 'that it is off', 'offline', state);
+  await shows(desk, 'that it is off, and says so', ['offline', true], () => [document.body.dataset.state, document.querySelector('#pill-text').innerText.startsWith('offline')]);
   await shot(desk, 'desk-4-offline');
   await shows(desk, 'the connection', 'websocket', state);
   await shows(desk, `members of ${ROOM}`, ['Ada', 'Grace', 'Linus'], members);
@@ -229,6 +250,7 @@ try {
   begin('polling alone does as well, with binary');
   await desk.selectOption('#mode', 'polling');
   await shows(desk, 'the connection, and the room', ['polling', true], () => [document.body.dataset.state, !document.querySelector('#leave').hidden]);
+  await shows(desk, 'its name on the page', 'polling', pill);
   await say(desk, 'Over plain HTTP now.');
   await shows(desk, 'its fate', 'received', fate);
   await view(phone, 'rooms');
@@ -253,6 +275,7 @@ try {
   await shows(desk, `members of ${ROOM}`, ['Ada'], members);
   await shows(desk, 'that he left', true, notes, 'Linus left');
   await view(phone, 'people');
+  await fits(phone, '#members', '.tabs');
   await shot(phone, 'phone-4-people');
   await view(phone, 'wire');
   await shows(phone, 'acknowledgements on the wire', true, packets, 'ACK');

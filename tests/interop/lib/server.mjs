@@ -13,6 +13,8 @@ export const INSTANCES = {
   msgpack: { PARSER: "msgpack" },
   /** a heartbeat that can be waited for */
   short: { PING_INTERVAL: "500", PING_TIMEOUT: "800" },
+  /** the same for a client that a busy machine may hold up for longer than that timeout */
+  steady: { PING_INTERVAL: "500", PING_TIMEOUT: "2000" },
   /** for the few cases that are about being too slow; a client under load is too slow at any time */
   impatient: { CONNECT_TIMEOUT: "500", UPGRADE_TIMEOUT: "500" },
   /** the usual limit on messages */
