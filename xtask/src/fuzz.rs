@@ -8,6 +8,9 @@ use crate::workspace::{self, Error, Result, command};
 /// Crates that may have a `fuzz` directory of their own, outside the workspace.
 const CRATES: [&str; 2] = ["sio-protocol", "sio-server"];
 
+/// The oracles and seeds of `sio-protocol`, which are tested without fuzzing, too.
+pub(crate) const PROTOCOL: &str = "sio-protocol/fuzz/Cargo.toml";
+
 #[derive(Args, Debug)]
 pub(crate) struct Options {
     /// How long each target runs

@@ -1,8 +1,9 @@
 //! Proves that `sio-protocol` can do no IO: by what it depends on, directly and through others.
 //!
-//! With the target `wasm32-unknown-unknown` installed, `cargo xtask test` builds it there as well.
+//! Where the target `wasm32-unknown-unknown` can be had, `cargo xtask test` builds it there as well.
 
 use std::path::Path;
+use std::time::Duration;
 
 use crate::run;
 use crate::tidy::Problem;
@@ -31,6 +32,9 @@ const FORBIDDEN: [&str; 13] = [
     "tower",
 ];
 
+/// How long a download may take.
+const ADD_LIMIT: Duration = Duration::from_secs(120);
+
 pub(crate) fn problems() -> Result<Vec<Problem>> {
     // `cargo tree` and not `cargo metadata`: the latter joins the features of the whole workspace.
     let tree = run::output(&mut cargo(&[
@@ -49,6 +53,18 @@ pub(crate) fn problems() -> Result<Vec<Problem>> {
         return Err(Error::new("cargo tree prints something else than a tree of sio-protocol"));
     }
     Ok(judge(&tree))
+}
+
+/// Has rustup add the target. Without rustup or a network there is none, and what it depends on has to be proof enough.
+pub(crate) fn add_wasm_target() {
+    if has_wasm_target() || run::output(command("rustup").arg("--version")).is_err() {
+        return;
+    }
+    let mut add = command("rustup");
+    add.args(["target", "add", WASM_TARGET]);
+    if !run::step_with("rustup target add", &mut add, ADD_LIMIT, &mut |_| {}).success {
+        eprintln!("{WASM_TARGET} could not be had: sio-protocol is not built for it");
+    }
 }
 
 pub(crate) fn has_wasm_target() -> bool {

@@ -8,7 +8,7 @@ use clap::Args;
 use crate::libtest::Reader;
 use crate::summary::{Counts, Summary};
 use crate::workspace::{Error, Result, cargo};
-use crate::{cluster, demo, install, interop, purity, run, tidy, workspace};
+use crate::{cluster, demo, fuzz, install, interop, purity, run, tidy, workspace};
 
 #[derive(Args, Clone, Copy, Debug)]
 pub(crate) struct Options {
@@ -21,6 +21,7 @@ pub(crate) fn test(options: Options) -> Result<bool> {
     let mut summary = Summary::default();
     if !options.quick {
         in_process(&mut summary, "install", || Ok(Counts::one(report(&install_everything()))));
+        purity::add_wasm_target();
     }
     in_process(&mut summary, "tidy", || Ok(Counts::one(report(&tidy::problems()?))));
     check(&mut summary, "fmt", &mut cargo(&["fmt", "--all", "--check"]));
@@ -44,6 +45,12 @@ pub(crate) fn test(options: Options) -> Result<bool> {
         );
     }
     if !options.quick {
+        // The oracles of the fuzz targets on all their seeds, which needs no nightly toolchain.
+        check(
+            &mut summary,
+            "fuzz seeds",
+            &mut cargo(&["test", "--manifest-path", fuzz::PROTOCOL, "--no-default-features", "--lib"]),
+        );
         in_process(&mut summary, "interop", interop::step);
         in_process(&mut summary, "cluster", cluster::step);
     }
