@@ -23,7 +23,7 @@ pub(crate) struct Options {
 }
 
 pub(crate) fn demo(options: &Options) -> Result<bool> {
-    install::check_node(install::NODE_OF_DEMO)?;
+    install::check_node()?;
     let ports = free_ports(options)?;
     install::npm_project(CHAT)?;
     if let [port] = ports[..] { alone(port) } else { cluster(&ports) }
