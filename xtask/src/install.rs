@@ -10,8 +10,8 @@ use std::process::Command;
 use crate::run;
 use crate::workspace::{self, Error, Result, command};
 
-/// Major and minor number of the oldest Node that runs the demo and the tests: the first 18 with `util.parseArgs`.
-const OLDEST_NODE: (u32, u32) = (18, 3);
+/// Major and minor number of the oldest Node that runs the demo and the tests: the first 18 whose `parseArgs` has defaults.
+const OLDEST_NODE: (u32, u32) = (18, 11);
 
 /// A program that tests start, and the package that has it.
 #[derive(Debug)]
@@ -242,7 +242,7 @@ mod tests {
         assert_eq!(numbers("v18.20.8"), Some((18, 20)));
         assert_eq!(numbers(">= 18"), Some((18, 0)));
         assert_eq!(numbers("v"), None);
-        assert!(numbers("v18.2.0") < Some(OLDEST_NODE) && numbers("v20.0.0") > Some(OLDEST_NODE));
+        assert!(numbers("v18.10.0") < Some(OLDEST_NODE) && numbers("v20.0.0") > Some(OLDEST_NODE));
     }
 
     #[test]
