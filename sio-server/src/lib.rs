@@ -93,6 +93,8 @@ mod handler;
 mod handshake;
 mod http;
 mod id;
+#[cfg(test)]
+mod logged;
 mod namespace;
 mod reason;
 mod server;

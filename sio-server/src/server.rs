@@ -162,8 +162,22 @@ impl Shared {
 
     fn of(self: &Arc<Self>, path: &str) -> Arc<NamespaceInner> {
         let namespace = self.existing(path).unwrap_or_else(|| {
-            let mut namespaces = self.namespaces.write().unwrap_or_else(PoisonError::into_inner);
-            Arc::clone(namespaces.entry(path.into()).or_insert_with(|| NamespaceInner::new(self, path)))
+            let mut made = false;
+            let namespace = {
+                let mut namespaces = self.namespaces.write().unwrap_or_else(PoisonError::into_inner);
+                let namespace = namespaces.entry(path.into()).or_insert_with(|| {
+                    made = true;
+                    NamespaceInner::new(self, path)
+                });
+                Arc::clone(namespace)
+            };
+            if made && path.contains([',', '?']) {
+                tracing::warn!(
+                    path,
+                    "a namespace that clients do not join: a comma or a question mark ends its name"
+                );
+            }
+            namespace
         });
         // Without the lock: the factory is not our code.
         namespace.adapter();
@@ -276,8 +290,11 @@ impl Server {
         Self { shared }
     }
 
-    /// The namespace `path`, made if it does not exist. A missing leading slash is added. Clients cannot join one with a
-    /// comma or a question mark in its name: on the wire these end the name. Node: `io.of()`.
+    /// The namespace `path`, made if it does not exist. A missing leading slash is added. Node: `io.of()`.
+    ///
+    /// Clients do not join one with a comma or a question mark in its name, and making it logs a warning: on the wire a
+    /// comma ends the name (not with [`MsgPackParser`](crate::protocol::parser::MsgPackParser)), and for clients a
+    /// question mark does, as in `io("/chat?token=1")`.
     #[must_use]
     pub fn of(&self, path: &str) -> Namespace {
         let path = if path.starts_with('/') { path.to_owned() } else { format!("/{path}") };
@@ -508,5 +525,22 @@ impl Server {
 impl Default for Server {
     fn default() -> Self {
         Self::new()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::logged::logged;
+
+    #[test]
+    fn a_namespace_that_clients_do_not_join_is_a_warning_once() {
+        let io = Server::new();
+        for path in ["/a,b", "x?y=1"] {
+            let log = logged(|| drop((io.of(path), io.of(path))));
+            assert!(log.len() == 1 && log[0].starts_with("WARN "), "{log:?}");
+            assert!(log[0].contains(io.of(path).path()), "{log:?}");
+        }
+        assert_eq!(logged(|| drop(io.of("/chat"))), [""; 0]);
     }
 }

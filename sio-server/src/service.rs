@@ -116,7 +116,9 @@ impl Future for Begun {
 }
 
 async fn answer<B: http_body::Body>(shared: Arc<Shared>, request: Request<B>) -> Response<Body> {
-    if !route::is_ours(request.uri().path(), &shared.config.path) {
+    let path = request.uri().path();
+    if !route::is_ours(path, &shared.config.path) {
+        tracing::debug!(path, expected = &*shared.config.path, "request outside the path, answered with 404");
         return empty(StatusCode::NOT_FOUND);
     }
     respond(shared, request).await
@@ -417,6 +419,7 @@ mod tests {
     use hyper::service::Service as _;
 
     use super::*;
+    use crate::logged::logged;
 
     fn get(service: &Service, query: &str) -> BoxFuture<Result<Response<Body>, Infallible>> {
         let request = Request::get(format!("/socket.io/?EIO=4&transport=polling{query}"));
@@ -439,6 +442,18 @@ mod tests {
             assert!(started.elapsed() < 2 * CLOSE_WAIT, "{:?}", started.elapsed());
             assert!(!client.read(&mut [0]).is_err_and(|error| error.kind() == io::ErrorKind::WouldBlock));
         }
+    }
+
+    #[test]
+    fn a_request_outside_the_path_is_logged() {
+        let service = Server::new().service();
+        let log = logged(|| {
+            let request = Request::get("/?EIO=4&transport=polling&token=secret");
+            drop(service.call(request.body(Empty::<Bytes>::new()).unwrap()));
+        });
+        let expected =
+            "message=request outside the path, answered with 404 path=\"/\" expected=\"/socket.io/\"";
+        assert_eq!(log, [format!("DEBUG {expected}")]);
     }
 
     #[tokio::test]

@@ -263,5 +263,10 @@ http.listen(number("PORT", 0), "127.0.0.1", () => {
 
 process.on("SIGTERM", () => {
   io.close(() => process.exit(0));
+  // Browsers keep connections open after an answer, and open some to have them; Node 18 waits for all of these.
+  http.prependListener("request", (_request, response) => {
+    response.shouldKeepAlive = false;
+  });
+  setTimeout(() => http.closeAllConnections(), 500);
   setTimeout(() => process.exit(1), 4_000).unref();
 });

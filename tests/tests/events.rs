@@ -500,6 +500,30 @@ async fn arguments_that_cannot_be_sent_are_told_to_the_caller_or_to_on_error() {
 }
 
 #[tokio::test]
+async fn binary_has_its_own_types() {
+    let io = Server::new();
+    let mut failures = failures(&io);
+    io.sockets()
+        .on("bytes", async |Args(bytes): Args<Bytes>| Reply(bytes.len()))
+        .on("json", async |Args(value): Args<serde_json::Value>| Reply(value));
+    let (mut client, _) = Client::connected(serve(&io).await).await;
+    // To have nothing but binary is what `Value` is for.
+    assert_eq!(client.ask(r#"["bytes","\u20ac"]"#).await, json!([3]));
+    assert_eq!(client.ask("[\"bytes\",[1,255]]").await, json!([2]));
+    let refused = client.ask("[\"bytes\",[256]]").await;
+    assert!(refused[0]["error"].as_str().unwrap().starts_with("argument 0: invalid value"), "{refused}");
+    assert!(failures.next().await.contains("invalid value"));
+
+    let event = r#"51-7["json",{"a":{"_placeholder":true,"num":0}}]"#;
+    client.send_binary(event, &[b"xy"]).await;
+    let problem = "argument 0: invalid type: byte array, expected any valid JSON value";
+    client.expect(&format!(r#"37[{{"error":"{problem}"}}]"#)).await;
+    let failure = failures.next().await;
+    let hint = " (`sio_server::Value` takes binary, `serde_json::Value` does not)";
+    assert!(failure.ends_with(&format!("{problem}{hint}")), "{failure}");
+}
+
+#[tokio::test]
 async fn handlers_for_what_is_not_an_event_are_reported() {
     let io = Server::new();
     let mut failures = failures(&io);

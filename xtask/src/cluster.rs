@@ -40,7 +40,7 @@ struct Prepared {
 
 impl Prepared {
     fn new(server: Option<Server>) -> Result<Self> {
-        install::check_node(install::NODE_OF_TESTS)?;
+        install::check_node()?;
         install::npm_project(interop::PROJECT)?;
         let redis = install::tool(&install::REDIS)?;
         let ours = server != Some(Server::Node);

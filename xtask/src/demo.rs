@@ -1,5 +1,6 @@
 //! `cargo xtask demo`: the chat example, from a fresh clone to a browser; by itself, or as a cluster over Redis.
 
+use std::collections::VecDeque;
 use std::net::TcpListener;
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -23,7 +24,7 @@ pub(crate) struct Options {
 }
 
 pub(crate) fn demo(options: &Options) -> Result<bool> {
-    install::check_node(install::NODE_OF_DEMO)?;
+    install::check_node()?;
     let ports = free_ports(options)?;
     install::npm_project(CHAT)?;
     if let [port] = ports[..] { alone(port) } else { cluster(&ports) }
@@ -102,23 +103,61 @@ fn cluster(ports: &[u16]) -> Result<bool> {
         chat.env("REDIS_URL", &url).env("NODE_NAME", format!("node {node}"));
         together.start(&mut chat).map_err(failed("the cluster chat example"))?;
     }
-    let mut addresses = vec![None; ports.len()];
+    let mut output = Output::of(ports.len());
     let mut on_line = |member: usize, line: &str| {
-        println!("{}: {line}", if member == 0 { "redis".into() } else { format!("node {member}") });
-        let Some(slot) = member.checked_sub(1).and_then(|node| addresses.get_mut(node)) else { return };
-        if slot.is_some() {
-            return;
-        }
-        *slot = address(line).map(openable);
-        if let Some(all) = addresses.iter().cloned().collect::<Option<Vec<String>>>() {
+        let Some(line) = output.take(member, line) else { return };
+        println!("{line}");
+        if let Some(all) = output.just_complete() {
             print!("{}", banner(&cluster_lines(&all, &url, &emit)));
         }
     };
     // Ctrl-C ends all of them and then us, inside this call.
     let (member, status) = together.wait(&mut on_line).map_err(failed("the demo"))?;
     let what = if member == 0 { "redis-server".into() } else { format!("node {member}") };
+    if member == 0 {
+        output.redis.iter().for_each(|line| eprintln!("redis: {line}"));
+    }
     eprintln!("{what} ended with {status}");
     Ok(false)
+}
+
+/// What the members of a cluster print: Redis is the first, the others are nodes.
+struct Output {
+    addresses: Vec<Option<String>>,
+    announced: bool,
+    /// The last lines of Redis, which are of interest only when it ends.
+    redis: VecDeque<String>,
+}
+
+impl Output {
+    fn of(nodes: usize) -> Self {
+        Self { addresses: vec![None; nodes], announced: false, redis: VecDeque::new() }
+    }
+
+    /// Takes a line and gives what is to be shown of it.
+    fn take(&mut self, member: usize, line: &str) -> Option<String> {
+        let Some(node) = member.checked_sub(1) else {
+            if self.redis.len() == REDIS_LINES {
+                self.redis.pop_front();
+            }
+            self.redis.push_back(line.to_owned());
+            return None;
+        };
+        if let Some(slot @ None) = self.addresses.get_mut(node) {
+            *slot = address(line).map(openable);
+        }
+        Some(format!("node {member}: {line}"))
+    }
+
+    /// The addresses of all nodes, once, as soon as all are known.
+    fn just_complete(&mut self) -> Option<Vec<String>> {
+        if self.announced {
+            return None;
+        }
+        let all: Option<Vec<String>> = self.addresses.iter().cloned().collect();
+        self.announced = all.is_some();
+        all
+    }
 }
 
 fn cluster_lines(addresses: &[String], redis: &str, emit: &Path) -> Vec<String> {
@@ -147,6 +186,9 @@ fn banner(lines: &[String]) -> String {
     format!("\n{rule}\n{}\n{rule}\n\n", lines.join("\n"))
 }
 
+/// Enough for the reason why it ended.
+const REDIS_LINES: usize = 20;
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -162,6 +204,23 @@ mod tests {
     #[test]
     fn an_address_is_one_that_a_browser_opens() {
         assert_eq!(openable("http://0.0.0.0:3000"), "http://localhost:3000");
+    }
+
+    #[test]
+    fn the_log_of_redis_is_kept_for_its_end() {
+        let mut output = Output::of(2);
+        for line in 0..=REDIS_LINES {
+            assert_eq!(output.take(0, &format!("# line {line}")), None);
+        }
+        assert_eq!((output.redis.len(), output.redis[0].as_str()), (REDIS_LINES, "# line 1"));
+        let said = output.take(2, "Switchboard on http://127.0.0.1:3001/");
+        assert_eq!(said.as_deref(), Some("node 2: Switchboard on http://127.0.0.1:3001/"));
+        assert_eq!(output.just_complete(), None);
+        output.take(1, "Switchboard on http://127.0.0.1:3000/");
+        let all = ["http://127.0.0.1:3000/", "http://127.0.0.1:3001/"].map(str::to_owned);
+        assert_eq!(output.just_complete(), Some(all.to_vec()));
+        output.take(1, "later");
+        assert_eq!(output.just_complete(), None);
     }
 
     #[test]

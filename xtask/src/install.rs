@@ -10,10 +10,8 @@ use std::process::Command;
 use crate::run;
 use crate::workspace::{self, Error, Result, command};
 
-/// Enough for npm and the demo.
-pub(crate) const NODE_OF_DEMO: u32 = 18;
-/// The driver of the browser in the tests runs on nothing older.
-pub(crate) const NODE_OF_TESTS: u32 = 20;
+/// Major and minor number of the oldest Node that runs the demo and the tests: the first 18 whose `parseArgs` has defaults.
+const OLDEST_NODE: (u32, u32) = (18, 11);
 
 /// A program that tests start, and the package that has it.
 #[derive(Debug)]
@@ -41,21 +39,30 @@ pub(crate) const VALGRIND: Tool =
 const PYTHON: Tool = Tool { programs: &["python3"], debian: "python3", elsewhere: "python3" };
 
 /// Fails with the name of the package to install unless Node and npm are there and recent enough.
-pub(crate) fn check_node(oldest: u32) -> Result<()> {
+pub(crate) fn check_node() -> Result<()> {
+    let (major, minor) = OLDEST_NODE;
     let packages = format!(
-        "install Node.js {oldest} or newer \
+        "install Node.js {major}.{minor} or newer \
          (Debian, Ubuntu: apt-get install nodejs npm; Fedora: dnf install nodejs; macOS: brew install node)"
     );
     let version = run::output(Command::new("node").arg("--version"))
         .map_err(|_| Error::new(format!("`node` was not found: {packages}")))?;
-    let major = version.trim_start_matches('v').split('.').next().and_then(|major| major.parse::<u32>().ok());
-    if major.is_none_or(|major| major < oldest) {
+    if numbers(&version).is_none_or(|found| found < OLDEST_NODE) {
         return Err(Error::new(format!("`node` is {version}: {packages}")));
     }
     if find(&["npm"]).is_none() {
         return Err(Error::new(format!("`npm` was not found: {packages}")));
     }
     Ok(())
+}
+
+/// Finds major and minor number in the name of a version, such as `v18.20.8` or `>= 18`.
+fn numbers(version: &str) -> Option<(u32, u32)> {
+    let start = version.find(|c: char| c.is_ascii_digit())?;
+    let mut parts = version[start..].split(|c: char| !c.is_ascii_digit());
+    let major = parts.next()?.parse().ok()?;
+    // Of a version that is nothing but a major number, the first minor one is meant.
+    Some((major, parts.next().and_then(|minor| minor.parse().ok()).unwrap_or(0)))
 }
 
 /// Runs `npm ci` in a project, unless its `node_modules` was made from this very lock file.
@@ -69,7 +76,7 @@ pub(crate) fn npm_project(project: &str) -> Result<()> {
     if fs::read_to_string(&stamp).is_ok_and(|made_from| made_from == hash) {
         return Ok(());
     }
-    check_node(NODE_OF_DEMO)?;
+    check_node()?;
     let mut npm = command("npm");
     npm.args(["ci", "--no-audit", "--no-fund"]).current_dir(&directory);
     require(&format!("npm ci in {project}"), &mut npm)?;
@@ -228,6 +235,32 @@ mod tests {
     fn the_hash_is_the_published_one() {
         assert_eq!(fnv1a(b""), 0xcbf2_9ce4_8422_2325);
         assert_eq!(fnv1a(b"foobar"), 0x8594_4171_f739_67e8);
+    }
+
+    #[test]
+    fn versions_of_node_are_read() {
+        assert_eq!(numbers("v18.20.8"), Some((18, 20)));
+        assert_eq!(numbers(">= 18"), Some((18, 0)));
+        assert_eq!(numbers("v"), None);
+        assert!(numbers("v18.10.0") < Some(OLDEST_NODE) && numbers("v20.0.0") > Some(OLDEST_NODE));
+    }
+
+    #[test]
+    fn no_package_of_demo_and_tests_needs_a_newer_node() {
+        for project in [crate::interop::PROJECT, crate::demo::CHAT] {
+            let lock = fs::read(workspace::path(project).join("package-lock.json")).unwrap();
+            let lock: serde_json::Value = serde_json::from_slice(&lock).unwrap();
+            let mut seen = 0;
+            for (package, about) in lock["packages"].as_object().unwrap() {
+                let Some(wanted) = about["engines"]["node"].as_str() else { continue };
+                // Of alternatives one is enough, and `*` has no number.
+                let oldest =
+                    wanted.split("||").map(|range| numbers(range).unwrap_or_default()).min().unwrap();
+                assert!(oldest <= OLDEST_NODE, "{project}: {package} wants Node {wanted}");
+                seen += 1;
+            }
+            assert!(seen > 0, "{project}");
+        }
     }
 
     #[test]

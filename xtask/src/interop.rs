@@ -122,7 +122,7 @@ impl Prepared {
         if !workspace::path(SUITE).exists() {
             return Err(Error::new(format!("{SUITE} is missing")));
         }
-        install::check_node(install::NODE_OF_TESTS)?;
+        install::check_node()?;
         install::npm_project(PROJECT)?;
         let python = install::python_environment(REQUIREMENTS)?;
         let chromium = install::tool(&install::CHROMIUM)?;

@@ -63,7 +63,7 @@ fn install_everything() -> Vec<Error> {
     let mut problems = Vec::new();
     problems.extend(install::tool(&install::REDIS).err());
     problems.extend(install::tool(&install::CHROMIUM).err());
-    problems.extend(install::check_node(install::NODE_OF_TESTS).err());
+    problems.extend(install::check_node().err());
     for project in [interop::PROJECT, demo::CHAT] {
         // Without a lock file there is nothing to install; the step that needs it will say so.
         if workspace::path(project).join("package-lock.json").exists() {

@@ -83,7 +83,8 @@ impl<'a> RawArgs<'a> {
     /// which an `Option` takes.
     ///
     /// Binary arguments arrive where the type asks for bytes: [`Bytes`], `serde_bytes`, [`Value`], and also
-    /// `Vec<u8>`. serde does not tell arrays of fixed length from tuples, so `[f64; 2]` stands for two
+    /// `Vec<u8>`. Such types take text and arrays of numbers, too, as they do from `serde_json`; a [`Value`] tells
+    /// them apart. serde does not tell arrays of fixed length from tuples, so `[f64; 2]` stands for two
     /// arguments; for one that is an array, ask for `([f64; 2],)`.
     ///
     /// # Errors

@@ -1,10 +1,10 @@
 //! When queues are written: an answer at the end of its batch, everything else at the end of the turn.
 //!
 //! A connection whose queue gets its first packet becomes *dirty*. While a thread handles a read batch (or any other
-//! [`Batch`]) it collects the dirty connections. If the batch has only answered the client whose packets are handled, that
-//! one is written when it ends: eight echoes cost one system call. All others wait in a [`List`] of the thread until the tasks that are ready now have had
-//! their turn: if sixty members of a room emit in one turn, each member is sent sixty packets with one system call
-//! instead of sixty. A lone broadcast waits for nobody.
+//! [`Batch`]) it collects the dirty connections. If the batch has only answered the client whose packets are handled,
+//! that one is written when it ends: eight echoes cost one system call. All others wait in a [`List`] of the thread
+//! until the tasks that are ready now have had their turn: if sixty members of a room emit in one turn, each member is
+//! sent sixty packets with one system call instead of sixty. A lone broadcast waits for nobody.
 //!
 //! Dirty means: in the batch of a thread, in a list, or in the hands of the task that writes. None of them forgets a
 //! connection, be it that the runtime ends or the thread; else it would never be written again.

@@ -65,8 +65,12 @@ impl FromContext for Handshake {
     }
 }
 
-/// The arguments of the event as `T`: a tuple or a fixed array takes several, anything else the first. Arguments beyond those asked
-/// for are ignored, a missing one reads as null.
+/// The arguments of the event as `T`: a tuple or a fixed array takes several, anything else the first. Arguments beyond
+/// those asked for are ignored, a missing one reads as null.
+///
+/// Binary arrives as [`Bytes`](bytes::Bytes), and anywhere in a [`Value`](crate::Value); a `serde_json::Value` has no
+/// place for it, and is refused. `Bytes` also take text, as its UTF-8, and an array of numbers from 0 to 255: to have
+/// nothing but binary, take a [`Value`](crate::Value) and look for `Value::Binary`.
 #[derive(Clone, Copy, Debug)]
 #[allow(clippy::exhaustive_structs, reason = "made to be taken apart in a parameter list")]
 pub struct Args<T>(pub T);
@@ -74,7 +78,14 @@ pub struct Args<T>(pub T);
 impl<T: DeserializeOwned> FromContext for Args<T> {
     fn from_context(cx: &Context<'_>) -> Result<Self, Rejection> {
         let args = cx.args.ok_or_else(|| Rejection::internal("only events have arguments"))?;
-        args.deserialize().map(Self).map_err(|error| Rejection::new(error.to_string()))
+        args.deserialize().map(Self).map_err(|error| {
+            let error = error.to_string();
+            // What serde_json says of its own type.
+            let hint = error
+                .contains("byte array, expected any valid JSON value")
+                .then_some("`sio_server::Value` takes binary, `serde_json::Value` does not");
+            Rejection::new(error).with_hint(hint)
+        })
     }
 }
 
@@ -98,7 +109,12 @@ pub struct Auth<T>(pub T);
 impl<T: DeserializeOwned> FromContext for Auth<T> {
     fn from_context(cx: &Context<'_>) -> Result<Self, Rejection> {
         let auth = cx.socket().handshake().auth();
-        auth.map(Self).map_err(|error| Rejection::new(format!("auth: {error}")))
+        auth.map(Self).map_err(|error| {
+            let text = error.to_string();
+            // Where it is in a text that nobody has written helps nobody.
+            let place = format!(" at line {} column {}", error.line(), error.column());
+            Rejection::new(format!("auth: {}", text.strip_suffix(&place).unwrap_or(&text)))
+        })
     }
 }
 

@@ -45,9 +45,11 @@ impl fmt::Debug for Context<'_> {
 /// Why a parameter could not be taken; reported to [`Server::on_error`](crate::Server::on_error). The client is told
 /// too: as the acknowledgement `{"error": text}` of its event, if it asked for one, or as the refusal of a middleware.
 #[derive(Debug, thiserror::Error)]
-#[error("{reason}")]
+#[error("{reason}{}", .hint.map(|hint| format!(" ({hint})")).unwrap_or_default())]
 pub struct Rejection {
     reason: String,
+    /// What the program can do about it, for `on_error` only.
+    hint: Option<&'static str>,
     /// It is our fault and none of the client's business.
     internal: bool,
 }
@@ -55,12 +57,16 @@ pub struct Rejection {
 impl Rejection {
     /// A rejection with its reason, in lower case and without full stop. The client will read it.
     pub fn new(reason: impl Into<String>) -> Self {
-        Self { reason: reason.into(), internal: false }
+        Self { reason: reason.into(), hint: None, internal: false }
     }
 
     /// A rejection that is a mistake of the program: the client only learns that there is one.
     pub fn internal(reason: impl Into<String>) -> Self {
-        Self { reason: reason.into(), internal: true }
+        Self { reason: reason.into(), hint: None, internal: true }
+    }
+
+    pub(crate) fn with_hint(self, hint: Option<&'static str>) -> Self {
+        Self { hint, ..self }
     }
 
     pub(crate) fn told_to_client(&self) -> &str {

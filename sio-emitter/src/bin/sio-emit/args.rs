@@ -32,8 +32,8 @@ pub(crate) struct Cli {
     #[command(flatten)]
     stream: Stream,
 
-    /// The name of the event, and its arguments, each a JSON value. An event that is called like a command goes
-    /// behind `--`.
+    /// The name of the event, and its arguments, each a JSON value. Behind `--` go an event that is called like a
+    /// command, and text that begins with a dash; numbers like -5 may, but need not.
     // One list: behind a first word of its own, clap would look for commands again.
     #[arg(value_names = ["EVENT", "JSON"], num_args = 0.., allow_negative_numbers = true)]
     event: Vec<String>,
@@ -332,6 +332,8 @@ const LONG: &str = r#"Examples:
   Text wants the quotes of JSON inside those of the shell, or --text:
     sio-emit --nsp /chat --to lobby said '"hello"'
     sio-emit --nsp /chat --to lobby --text said hello
+  Text with a dash in front wants -- before it, or it is taken for an option:
+    sio-emit --nsp /chat --to lobby --text said -- '-5 degrees'
   One user, wherever connected, but not the one who asked:
     sio-emit --to user:42 --except xK3hS0bkQ9VYAAAB9_aa reload
   A file as bytes:
@@ -386,6 +388,15 @@ mod tests {
         assert_eq!(event.args, [Value::from("1"), Value::from("x")]);
         let Ok(Verb::Emit(event, _)) = verb(&["e", "-5", "-1.5e3"]) else { panic!() };
         assert_eq!(event.args, [Value::from(-5), Value::from(-1500)]);
+        for text in ["-5", "-x", "--to"] {
+            let Ok(Verb::Emit(event, _)) = verb(&["--text", "e", "--", text]) else { panic!() };
+            assert_eq!(event.args, [Value::from(text)]);
+        }
+        let help = Cli::command().render_long_help().to_string();
+        assert!(
+            help.contains("--text said -- '-5 degrees'") && help.contains("text that begins with a dash"),
+            "{help}"
+        );
         let problem = verb(&["e", "1", "x y"]).unwrap_err();
         assert!(problem.contains("argument 2"), "{problem}");
     }

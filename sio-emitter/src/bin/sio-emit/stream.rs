@@ -91,7 +91,7 @@ impl Sender<'_> {
                     continue;
                 }
                 Block::Failed(error) => {
-                    complain(&format!("the input cannot be read behind line {}: {error}", self.report.lines));
+                    complain(&format!("the input cannot be read {}: {error}", self.report.so_far()));
                     return Exit::Unreadable;
                 }
             };
@@ -99,6 +99,7 @@ impl Sender<'_> {
                 self.report.lines += 1;
                 let line = line.trim_ascii();
                 if line.is_empty() {
+                    self.report.blank += 1;
                     continue;
                 }
                 if let Some(exit) = self.send(line).await {
@@ -124,7 +125,7 @@ impl Sender<'_> {
             Err(error) if ends_all(&error) => {
                 self.report.lines -= 1;
                 self.report.finish();
-                complain(&format!("stopped behind line {}: {error}", self.report.lines));
+                complain(&format!("stopped {}: {error}", self.report.so_far()));
                 Some(Exit::NotSent)
             }
             Err(error) => self.refuse(&error.to_string()),
