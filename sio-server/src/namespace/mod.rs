@@ -433,7 +433,9 @@ impl Namespace {
     /// Calls `handler` for every event `event` of any socket. Handlers of one socket start in the order of its
     /// packets; one that waits does not hold up the next, as long as fewer than
     /// [`max_running_handlers`](crate::ServerBuilder::max_running_handlers) of its connection do, and runs on if the
-    /// client disconnects.
+    /// client disconnects. One that finds whatever it awaits ready is done before the next one starts, however many
+    /// events come at once; but for fairness it has tokio's budget of 128 steps (a lock taken or a message sent to a
+    /// channel is one), past which it goes on like one that waits.
     ///
     /// What it returns is the acknowledgement: [`Reply(value)`](crate::Reply) and `Ok(value)` answer with `value`, a
     /// tuple being several arguments, `Err(error)` with `{"error": text}`, `()` does not answer. The text is the error's
