@@ -50,6 +50,8 @@ pub(crate) struct NamespaceInner {
     users: AtomicUsize,
     /// What clients may come back for; none when recovery is off.
     recovery: Option<Mutex<Store>>,
+    /// What its children take that stay without sockets because somebody may come back, in bytes.
+    staying: AtomicUsize,
 }
 
 impl NamespaceInner {
@@ -81,6 +83,7 @@ impl NamespaceInner {
             is_parent,
             users: AtomicUsize::new(0),
             recovery: server.config.recovery.map(|options| Mutex::new(Store::new(options))),
+            staying: AtomicUsize::new(0),
         })
     }
 

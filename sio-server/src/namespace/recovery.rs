@@ -1,6 +1,7 @@
 //! What clients of a namespace that have lost their connection may come back for.
 
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use sio_protocol::socketio::Packet;
@@ -22,19 +23,54 @@ impl NamespaceInner {
         let store = self.recovery.as_ref().filter(|_| self.recovers())?;
         let server = self.server()?;
         let now = server.now();
-        let (result, sweep) = {
+        let (result, sweep, fits) = {
             let mut store = store.locked();
-            (f(&mut store, now), store.begin_sweeps(now))
+            (f(&mut store, now), store.begin_sweeps(now), self.count(&mut store))
         };
         if let Some(at) = sweep {
             server.timers.add_sweep(at);
+        }
+        if !fits {
+            server.remove_unused(&self.path);
         }
         Some(result)
     }
 
     /// Drops what clients have not come back for, and says when to look again.
     pub(crate) fn sweep(&self, now: u64) -> Option<u64> {
-        self.recovery.as_ref()?.locked().sweep(now)
+        let mut store = self.recovery.as_ref()?.locked();
+        let next = store.sweep(now);
+        self.count(&mut store);
+        next
+    }
+
+    /// Whether it stays although it has no sockets: somebody may come back.
+    pub(crate) fn is_awaited(&self) -> bool {
+        let Some(store) = self.recovery.as_ref().filter(|_| self.recovers()) else { return false };
+        let mut store = store.locked();
+        store.has_sessions() && self.count(&mut store)
+    }
+
+    /// Counts what it takes while it stays without sockets, which clients decide, with all others of its parent that do:
+    /// `false` if that is too much.
+    fn count(&self, store: &mut Store) -> bool {
+        let Some(parent) = &self.parent else { return true };
+        let stays = self.is_unused_child() && store.has_sessions();
+        let bytes = if stays { store.bytes() + 3 * self.path.len() + STAYING } else { 0 };
+        let more = bytes.wrapping_sub(std::mem::replace(&mut store.counted, bytes));
+        let all = parent.staying.fetch_add(more, Ordering::Relaxed).wrapping_add(more);
+        // One that has as much as each may have does fit in, if it is alone.
+        !stays || all <= store.max_bytes() || all == bytes
+    }
+
+    /// Drops what it keeps: nobody finds it any more.
+    pub(crate) fn forget(&self) {
+        let Some(store) = &self.recovery else { return };
+        let options = *store.locked().options();
+        let old = std::mem::replace(&mut *store.locked(), Store::new(options));
+        if let Some(parent) = &self.parent {
+            parent.staying.fetch_sub(old.counted, Ordering::Relaxed);
+        }
     }
 
     /// The sockets that a broadcast goes to. An event that can be repeated is kept for those who are away and given
@@ -50,8 +86,10 @@ impl NamespaceInner {
         let unix = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
         let unix = u64::try_from(unix.as_millis()).unwrap_or(u64::MAX);
         let stored = self.with_recovery(|store, now| {
-            let packet = store.store(packet, options, now, unix);
-            (self.select(options), Some(packet))
+            // Not for one that is no longer found, and only a handle of the user's is left.
+            let is_kept = store.has_sessions() || !self.is_unused_child();
+            let packet = is_kept.then(|| store.store(packet, options, now, unix));
+            (self.select(options), packet)
         });
         stored.unwrap_or_else(|| (self.select(options), None))
     }
@@ -98,6 +136,9 @@ impl NamespaceInner {
     }
 }
 
+/// What a namespace takes beside its events, sessions and name, about.
+const STAYING: usize = 2000;
+
 #[cfg(test)]
 mod tests {
     use std::thread;
@@ -109,7 +150,7 @@ mod tests {
     use super::*;
     use crate::connection::Connection;
     use crate::handshake::Request;
-    use crate::{ConnectionStateRecovery, Server};
+    use crate::{ConnectionStateRecovery, Namespace, Server};
 
     fn recovering() -> Server {
         Server::builder().connection_state_recovery(ConnectionStateRecovery::new()).build()
@@ -171,5 +212,82 @@ mod tests {
             assert!(namespace.insert_returning(&socket, &[], &mut restored).unwrap().is_empty());
         });
         assert_eq!(io.sockets().local_sockets().len(), 1);
+    }
+
+    /// A server on which every name is a namespace.
+    fn matching(recovery: ConnectionStateRecovery) -> (Server, Arc<NamespaceInner>) {
+        let io = Server::builder().connection_state_recovery(recovery).build();
+        let parent = Arc::clone(&io.of_matching(|_, _| true).0);
+        (io, parent)
+    }
+
+    /// The namespace that a client was in and has lost its connection to.
+    fn left(io: &Server, path: &str) -> Arc<NamespaceInner> {
+        io.shared.start();
+        let connection = Connection::alone(&io.shared, Transport::Polling);
+        let namespace = io.shared.namespace_for(path, "").unwrap();
+        let socket = SocketInner::new(Arc::clone(&namespace), &connection, None);
+        namespace.insert(&socket, &[]);
+        let pid = socket.pid();
+        assert!(!pid.is_empty());
+        socket.leave_session(namespace.remove(&socket));
+        namespace
+    }
+
+    fn is_there(io: &Server, namespace: &Arc<NamespaceInner>) -> bool {
+        io.shared
+            .children(namespace.parent.as_ref().unwrap())
+            .iter()
+            .any(|child| Arc::ptr_eq(child, namespace))
+    }
+
+    #[tokio::test]
+    async fn a_matched_namespace_stays_until_nobody_can_come_back_to_it_and_keeps_nothing_then() {
+        let recovery = ConnectionStateRecovery::new().max_disconnection_duration(Duration::from_millis(50));
+        let (io, parent) = matching(recovery);
+        let namespace = left(&io, "/x");
+        assert!(is_there(&io, &namespace));
+        io.of("/x").emit("missed", &1);
+        assert!(namespace.stored_bytes() > 0 && parent.staying.load(Ordering::Relaxed) > 0);
+        let gone = async {
+            while is_there(&io, &namespace) {
+                // why: only the time it takes makes the difference.
+                tokio::time::sleep(Duration::from_millis(5)).await;
+            }
+        };
+        tokio::time::timeout(Duration::from_secs(5), gone).await.unwrap();
+        // Also not for a handle that somebody has kept.
+        Namespace::new(Arc::clone(&namespace)).emit("late", &1);
+        assert_eq!((namespace.stored_bytes(), parent.staying.load(Ordering::Relaxed)), (0, 0));
+    }
+
+    #[tokio::test]
+    async fn matched_namespaces_without_sockets_share_one_bound() {
+        const BOUND: usize = 50_000;
+        let (io, parent) = matching(ConnectionStateRecovery::new().max_stored_bytes(BOUND));
+        for n in 0..100 {
+            left(&io, &format!("/{n}"));
+        }
+        let count = || io.shared.children(&parent).len();
+        let before = count();
+        assert!((10..25).contains(&before), "{before} namespaces");
+        // What is sent to them counts as well.
+        Namespace::new(Arc::clone(&parent)).emit("to all", &"x".repeat(2000));
+        assert!((5..before).contains(&count()), "{} namespaces", count());
+        assert!(parent.staying.load(Ordering::Relaxed) <= BOUND);
+        // One that is used no longer counts.
+        let used = io.shared.children(&parent).remove(0);
+        let counted = parent.staying.load(Ordering::Relaxed);
+        used.join_begins();
+        used.restore_session("unknown", "");
+        assert!(parent.staying.load(Ordering::Relaxed) < counted);
+        // Alone, one may keep as much as any.
+        let (io, parent) = matching(ConnectionStateRecovery::new().max_stored_bytes(BOUND));
+        let namespace = left(&io, "/x");
+        for _ in 0..100 {
+            io.of("/x").emit("e", &"x".repeat(1000));
+        }
+        assert!(is_there(&io, &namespace) && io.shared.children(&parent).len() == 1);
+        assert!(namespace.stored_bytes() > BOUND / 2);
     }
 }
