@@ -56,6 +56,9 @@ impl NamespaceInner {
     fn count(&self, store: &mut Store) -> bool {
         let Some(parent) = &self.parent else { return true };
         let stays = self.is_unused_child() && store.has_sessions();
+        if !stays && store.counted == 0 {
+            return true;
+        }
         let bytes = if stays { store.bytes() + 3 * self.path.len() + STAYING } else { 0 };
         let more = bytes.wrapping_sub(std::mem::replace(&mut store.counted, bytes));
         let all = parent.staying.fetch_add(more, Ordering::Relaxed).wrapping_add(more);
