@@ -146,16 +146,20 @@ impl Shared {
         attach(namespace)
     }
 
-    /// Removes a namespace made for clients when its last client has left.
+    /// Removes a namespace made for clients when its last client has left, and nobody may come back to it.
     pub(crate) fn remove_unused(&self, path: &str) {
         let removed = {
             let mut namespaces = self.namespaces.write().unwrap_or_else(PoisonError::into_inner);
             match namespaces.get(path) {
-                Some(namespace) if namespace.is_unused_child() => namespaces.remove(path),
+                Some(namespace) if namespace.is_unused_child() && !namespace.is_awaited() => {
+                    namespaces.remove(path)
+                }
                 _ => None,
             }
         };
-        if let Some(adapter) = removed.and_then(|namespace| namespace.attached().cloned()) {
+        let Some(namespace) = removed else { return };
+        namespace.forget();
+        if let Some(adapter) = namespace.attached().cloned() {
             self.spawn(async move { adapter.close().await });
         }
     }
@@ -195,7 +199,13 @@ impl Shared {
     /// Drops what nobody has come back for in time; the timers say when.
     pub(crate) fn sweep(&self) {
         let now = self.now();
-        let next = self.all_namespaces().iter().filter_map(|namespace| namespace.sweep(now)).min();
+        let mut next: Option<u64> = None;
+        for namespace in self.all_namespaces() {
+            next = next.into_iter().chain(namespace.sweep(now)).min();
+            if namespace.is_unused_child() {
+                self.remove_unused(namespace.path());
+            }
+        }
         if let Some(at) = next {
             self.timers.add_sweep(at);
         }
@@ -313,8 +323,10 @@ impl Server {
     ///
     /// Names come from clients: a test that accepts everything lets them make as many namespaces as they have
     /// connections times `max_namespaces`, at about 400 bytes each. One is removed when the last of its sockets is
-    /// gone (Node: `cleanupEmptyChildNamespaces`); a [`Namespace`] kept from [`of`](Self::of) then has no sockets and
-    /// reaches nobody, but in a cluster what it emits goes to the namespace of that name on all nodes that have one.
+    /// gone (Node: `cleanupEmptyChildNamespaces`) and nobody can come back to it any more
+    /// ([`ConnectionStateRecovery`](crate::ConnectionStateRecovery)); a [`Namespace`] kept from [`of`](Self::of) then
+    /// has no sockets and reaches nobody, but in a cluster what it emits goes to the namespace of that name on all nodes
+    /// that have one.
     pub fn of_matching(&self, matches: impl Fn(&str, &str) -> bool + Send + Sync + 'static) -> Namespace {
         let parent = NamespaceInner::parent(&self.shared);
         let mut parents = self.shared.parents.write().unwrap_or_else(PoisonError::into_inner);

@@ -31,6 +31,7 @@ pub struct Redis {
     process: Child,
     watcher: Watcher,
     port: u16,
+    tls_port: u16,
     directory: PathBuf,
     options: Vec<String>,
 }
@@ -53,8 +54,28 @@ impl Redis {
     pub fn with(options: &[&str]) -> Self {
         let directory = new_directory();
         let without_persistence = ["--save", "", "--appendonly", "no"];
-        let options = without_persistence.iter().chain(options).map(|option| (*option).to_owned()).collect();
-        Self::launch(directory, options)
+        let options = without_persistence.iter().chain(options).map(|option| (*option).to_owned());
+        let options: Vec<_> = options.collect();
+        Self::launch(directory, &options)
+    }
+
+    /// Starts one that listens for TLS as well, with a certificate of its own making.
+    ///
+    /// # Panics
+    /// When it does not start, or there is no `openssl`.
+    #[must_use]
+    pub fn with_tls() -> Self {
+        let directory = new_directory();
+        let arguments = "req -x509 -newkey rsa:2048 -nodes -days 2 -keyout key.pem -out certificate.pem \
+                         -subj /CN=localhost -addext subjectAltName=DNS:localhost,IP:127.0.0.1 \
+                         -addext basicConstraints=critical,CA:FALSE";
+        let output = Command::new("openssl").args(arguments.split(' ')).current_dir(&directory).output();
+        let output = output.expect("openssl is installed");
+        assert!(output.status.success(), "{output:?}");
+        let options = "--save --appendonly no --tls-cert-file certificate.pem --tls-key-file key.pem \
+                       --tls-ca-cert-file certificate.pem --tls-auth-clients no";
+        let options: Vec<_> = options.split(' ').map(str::to_owned).collect();
+        Self::launch(directory, &options)
     }
 
     /// Starts a sentinel that watches over a server: its name, host, port and how many have to agree.
@@ -66,15 +87,20 @@ impl Redis {
         let directory = new_directory();
         let config = directory.join("sentinel.conf");
         fs::write(&config, format!("sentinel monitor {monitor}\n")).expect("the configuration");
-        Self::launch(directory, vec![config.display().to_string(), "--sentinel".to_owned()])
+        Self::launch(directory, &[config.display().to_string(), "--sentinel".to_owned()])
     }
 
-    fn launch(directory: PathBuf, options: Vec<String>) -> Self {
+    fn launch(directory: PathBuf, options: &[String]) -> Self {
         // Somebody else may take the port before Redis does.
         for _ in 0..20 {
-            let port = free_port();
+            let (port, mut options) = (free_port(), options.to_vec());
+            let mut tls_port = 0;
+            if options.iter().any(|option| option == "--tls-cert-file") {
+                tls_port = free_port();
+                options.extend(["--tls-port".to_owned(), tls_port.to_string()]);
+            }
             if let Some((process, watcher)) = spawn(port, &directory, &options) {
-                return Self { process, watcher, port, directory, options };
+                return Self { process, watcher, port, tls_port, directory, options };
             }
         }
         panic!("redis-server does not start; is it installed?");
@@ -90,6 +116,12 @@ impl Redis {
     #[must_use]
     pub fn url(&self) -> String {
         format!("redis://127.0.0.1:{}", self.port)
+    }
+
+    /// The address for TLS.
+    #[must_use]
+    pub fn tls_url(&self) -> String {
+        format!("rediss://127.0.0.1:{}", self.tls_port)
     }
 
     /// The directory that it runs in, which goes with it.

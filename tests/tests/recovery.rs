@@ -89,6 +89,40 @@ async fn a_client_that_comes_back_gets_its_id_rooms_data_and_what_it_missed_firs
 }
 
 #[tokio::test]
+async fn the_only_client_of_a_matched_namespace_may_come_back() {
+    let io = server();
+    let tenants = io.of_matching(|_, _| true);
+    let (lost, mut reasons) = log();
+    tenants.on_disconnect(move |reason: DisconnectReason| {
+        let _ = lost.send(reason);
+        async {}
+    });
+    let address = serve(&io).await;
+    let mut client = Client::websocket(address).await;
+    client.send("0/one,").await;
+    let before = client.recv().await;
+    let data: Value = serde_json::from_str(before.strip_prefix("0/one,").unwrap()).unwrap();
+    io.of("/one").emit("seen", &1);
+    let seen = client.recv().await;
+    let offset = seen.rsplit('"').nth(1).unwrap();
+    drop(client);
+    assert_eq!(reasons.next().await, DisconnectReason::TransportClose);
+
+    io.of("/one").emit("missed", &2);
+    tenants.emit("to all", &3);
+    let mut client = Client::websocket(address).await;
+    client.send(&format!("0/one,{}", json!({"pid": data["pid"], "offset": offset}))).await;
+    for event in [r#"2/one,["missed",2,"#, r#"2/one,["to all",3,"#] {
+        let text = client.recv().await;
+        assert!(text.starts_with(event), "{text}");
+    }
+    assert_eq!(client.recv().await, before);
+    // Its handlers are still those of the parent.
+    drop(client);
+    assert_eq!(reasons.next().await, DisconnectReason::TransportClose);
+}
+
+#[tokio::test]
 async fn a_client_that_said_goodbye_or_gives_what_is_unknown_starts_anew() {
     let io = server();
     let mut connected = connections(&io);

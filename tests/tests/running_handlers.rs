@@ -4,8 +4,8 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use sio_server::{Args, DisconnectReason, Server, Socket};
-use sio_tests::{Client, disconnects, log, serve, within};
+use sio_server::{Args, DisconnectReason, Reply, Server, Socket};
+use sio_tests::{Client, disconnects, frame, log, opcode, serve, within};
 use tokio::sync::Semaphore;
 
 /// More than the kernel buffers for one connection, in all.
@@ -36,6 +36,37 @@ async fn everything_arrives_in_order_however_slow_the_handlers_are() {
         polling.session().say(&messages).await;
     }
     assert!(started.take(5_000).await.into_iter().eq(0..COUNT));
+}
+
+/// tokio has each task wait after 128 steps, even if nothing keeps it waiting: a read batch may have more than that.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn handlers_that_have_nothing_to_wait_for_are_done_in_order_however_many_come_at_once() {
+    const COUNT: u32 = 1_000;
+    let io = Server::new();
+    let (done, mut order) = tokio::sync::mpsc::channel(COUNT as usize);
+    io.sockets().on("n", move |Args(n): Args<u32>| {
+        let done = done.clone();
+        async move {
+            let _ = done.send(n).await;
+            Reply(n)
+        }
+    });
+    let address = serve(&io).await;
+    let (mut ws, mut polling) = (Client::connected(address).await.0, Client::polling(address).await);
+    polling.join("/").await;
+    let events: Vec<_> = (0..COUNT).map(|n| format!("42{n}[\"n\",{n}]")).collect();
+    let frames = events.iter().flat_map(|event| frame(0x80 | opcode::TEXT, event.as_bytes()));
+    ws.ws().write(&frames.collect::<Vec<u8>>()).await;
+    for n in 0..COUNT {
+        assert_eq!(order.recv().await, Some(n));
+        ws.expect(&format!("3{n}[{n}]")).await;
+    }
+    let messages: Vec<_> = events.into_iter().map(sio_tests::Message::Text).collect();
+    polling.session().say(&messages).await;
+    for n in 0..COUNT {
+        assert_eq!(order.recv().await, Some(n));
+        polling.expect(&format!("3{n}[{n}]")).await;
+    }
 }
 
 #[tokio::test]

@@ -3,9 +3,10 @@
 #![allow(clippy::unwrap_used, reason = "a helper that cannot go on fails its test")]
 
 use std::sync::Arc;
+use std::time::Duration;
 
-use sio_server::{Failure, Namespace, Server, Socket};
-use sio_tests::{Client, Log, disconnects, log, serve, within};
+use sio_server::{DisconnectReason, Failure, Namespace, Server, Socket};
+use sio_tests::{Client, Log, Message, disconnects, log, serve, within};
 use tokio::sync::oneshot;
 
 /// Calls `f` when it is dropped.
@@ -158,4 +159,27 @@ async fn handlers_of_a_namespace_and_callbacks_that_are_replaced() {
     })
     .await;
     drops.next().await;
+}
+
+/// The one task that looks after all heartbeats lives on.
+#[tokio::test]
+async fn a_value_of_a_lost_socket_that_panics_when_it_is_dropped_costs_nobody_anything() {
+    let (interval, timeout) = (Duration::from_millis(300), Duration::from_secs(1));
+    let io = Server::builder().ping_interval(interval).ping_timeout(timeout).build();
+    let mut reasons = disconnects(&io);
+    io.sockets().on_connection(async |socket: Socket| _ = socket.insert(OnDrop(|| panic!("dropped"))));
+    let address = serve(&io).await;
+    let (_silent, _) = Client::connected(address).await;
+    let mut reader = Client::websocket(address).await;
+    reader.join_with("/", "").await.unwrap();
+    let mut pings_since = None;
+    while pings_since != Some(2) {
+        if pings_since.is_none() && !reasons.is_empty() {
+            assert_eq!(reasons.next().await, DisconnectReason::PingTimeout);
+            pings_since = Some(0);
+        }
+        assert_eq!(reader.recv_engine().await, Message::text("2"));
+        reader.send_engine("3").await;
+        pings_since = pings_since.map(|pings| pings + 1);
+    }
 }

@@ -24,6 +24,8 @@ pub(crate) struct Tool {
 
 pub(crate) const REDIS: Tool =
     Tool { programs: &["redis-server"], debian: "redis-server", elsewhere: "redis (Fedora, Arch, Homebrew)" };
+/// Makes certificates.
+pub(crate) const OPENSSL: Tool = Tool { programs: &["openssl"], debian: "openssl", elsewhere: "openssl" };
 pub(crate) const CHROMIUM: Tool = Tool {
     programs: &["chromium", "chromium-browser", "google-chrome", "google-chrome-stable"],
     debian: "chromium",

@@ -17,6 +17,22 @@ pub(crate) struct Options {
     pub(crate) quick: bool,
 }
 
+/// The tests of Redis over TLS, which have that in their names.
+const TLS: [&str; 12] = [
+    "test",
+    "-p",
+    "sio-adapter-redis",
+    "-p",
+    "sio-tests",
+    "--features",
+    "sio-tests/tls",
+    "--lib",
+    "--test",
+    "tls",
+    "--no-fail-fast",
+    "tls",
+];
+
 pub(crate) fn test(options: Options) -> Result<bool> {
     let mut summary = Summary::default();
     if !options.quick {
@@ -30,7 +46,15 @@ pub(crate) fn test(options: Options) -> Result<bool> {
         "clippy",
         &mut cargo(&["clippy", "--workspace", "--all-targets", "--", "-D", "warnings"]),
     );
-    cargo_test(&mut summary, options);
+    let mut command = cargo(&["test", "--workspace", "--no-fail-fast"]);
+    if !options.quick {
+        command.env("SIO_TEST_FULL", "1").env("SIO_PYTHON", install::python());
+    }
+    cargo_test(&mut summary, "tests", &mut command);
+    if !options.quick {
+        // With features of their own, which others do without: a C compiler is needed.
+        cargo_test(&mut summary, "tls", cargo(&TLS).env("SIO_TEST_FULL", "1"));
+    }
     check(
         &mut summary,
         "doc",
@@ -62,6 +86,7 @@ pub(crate) fn test(options: Options) -> Result<bool> {
 fn install_everything() -> Vec<Error> {
     let mut problems = Vec::new();
     problems.extend(install::tool(&install::REDIS).err());
+    problems.extend(install::tool(&install::OPENSSL).err());
     problems.extend(install::tool(&install::CHROMIUM).err());
     problems.extend(install::check_node().err());
     for project in [interop::PROJECT, demo::CHAT] {
@@ -76,19 +101,15 @@ fn install_everything() -> Vec<Error> {
     problems
 }
 
-fn cargo_test(summary: &mut Summary, options: Options) {
-    let mut command = cargo(&["test", "--workspace", "--no-fail-fast"]);
-    if !options.quick {
-        command.env("SIO_TEST_FULL", "1").env("SIO_PYTHON", install::python());
-    }
+fn cargo_test(summary: &mut Summary, label: &'static str, command: &mut Command) {
     let mut reader = Reader::default();
-    let finished = run::step_with("tests", &mut command, run::STEP_LIMIT, &mut |line| reader.line(line));
+    let finished = run::step_with(label, command, run::STEP_LIMIT, &mut |line| reader.line(line));
     if !finished.success {
         // Without a failing test it did not even build: then the end of the output tells more.
         let details = if reader.counts.failed > 0 { reader.details.as_slice() } else { &[] };
-        finished.explain("tests", details);
+        finished.explain(label, details);
     }
-    summary.add("tests", reader.counts.with_status(finished.success), finished.elapsed);
+    summary.add(label, reader.counts.with_status(finished.success), finished.elapsed);
 }
 
 fn check(summary: &mut Summary, label: &'static str, command: &mut Command) {

@@ -23,8 +23,8 @@ use crate::id::SocketId;
 /// Two threads that emit at the same time may reach a client in either order, as always; one that loses its connection
 /// right between the two may miss or repeat the earlier.
 ///
-/// A namespace of [`of_matching`](crate::Server::of_matching) ends with its last socket, and what its clients missed with
-/// it: the only client of such a namespace connects anew.
+/// A namespace of [`of_matching`](crate::Server::of_matching) stays while somebody may come back to it, even when its
+/// last socket is gone.
 #[derive(Clone, Copy, Debug)]
 pub struct ConnectionStateRecovery {
     max_disconnection_duration: Duration,
@@ -65,7 +65,9 @@ impl ConnectionStateRecovery {
 
     /// How many bytes of events, and of the rooms and data of clients that are away, each namespace may keep; the oldest
     /// go first, and a client that missed one of them, or whose own they were, connects anew. Default 64 MiB; Node has no
-    /// such limit. It is the worst case per namespace.
+    /// such limit. It is the worst case per namespace; all those of one [`of_matching`](crate::Server::of_matching) that
+    /// have no sockets may keep as much together, at about 2 kB and three times its name for each, and one that does not
+    /// fit in goes.
     #[must_use]
     pub fn max_stored_bytes(mut self, bytes: usize) -> Self {
         self.max_stored_bytes = bytes;
@@ -123,6 +125,8 @@ pub(crate) struct Store {
     offsets: Offsets,
     /// Somebody will look for what has expired.
     is_swept: bool,
+    /// What is counted for it among the namespaces that stay without sockets.
+    pub(crate) counted: usize,
 }
 
 #[derive(Debug)]
@@ -157,6 +161,7 @@ impl Store {
             bytes: 0,
             offsets: Offsets::default(),
             is_swept: false,
+            counted: 0,
         }
     }
 
@@ -203,9 +208,17 @@ impl Store {
         self.fit();
     }
 
-    #[cfg(test)]
     pub(crate) fn bytes(&self) -> usize {
         self.bytes
+    }
+
+    pub(crate) fn max_bytes(&self) -> usize {
+        self.options.max_stored_bytes
+    }
+
+    /// Whether somebody may come back.
+    pub(crate) fn has_sessions(&self) -> bool {
+        !self.sessions.is_empty()
     }
 
     /// When something expires next, for whoever sweeps; `None` once somebody has been told and until it is swept.

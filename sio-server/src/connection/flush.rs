@@ -373,6 +373,9 @@ const KEEP_CAPACITY: usize = 4096;
 
 #[cfg(test)]
 mod tests {
+    use std::thread;
+    use std::time::{Duration, Instant};
+
     use sio_protocol::engineio::PacketKind;
     use sio_protocol::engineio::session::Transport;
 
@@ -470,6 +473,31 @@ mod tests {
             connections[0].send_engine(PacketKind::Noop);
             assert!(!is_dirty(&connections[0]));
         }
+    }
+
+    /// A thread that is held up in its part, by a queue that somebody else has locked, holds up no other part.
+    #[test]
+    fn a_large_list_is_written_by_several_threads() {
+        let runtime =
+            tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_time().build().unwrap();
+        let server = Server::new();
+        let connections: Vec<_> =
+            runtime.block_on(async { (0..2 * SHARED_MIN).map(|_| alone(&server)).collect() });
+        let batch = Batch::begin();
+        connections.iter().for_each(|connection| connection.send_engine(PacketKind::Ping));
+        let written = |connections: &[Arc<Connection>]| {
+            let until = Instant::now() + Duration::from_secs(20);
+            while connections.iter().any(|connection| is_dirty(connection)) {
+                assert!(Instant::now() < until, "nobody writes them");
+                thread::yield_now();
+            }
+        };
+        // Without parts it is the first to be written.
+        let locked = connections[0].outbox.locked();
+        drop(batch);
+        written(&connections[SHARED_MIN..]);
+        drop(locked);
+        written(&connections);
     }
 
     #[tokio::test]

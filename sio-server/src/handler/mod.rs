@@ -1,5 +1,6 @@
 //! Handlers: async functions of any arity whose parameters say what they need.
 
+mod budget;
 mod extract;
 mod reply;
 pub(crate) mod run;

@@ -5,12 +5,12 @@ use std::future::Future;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::Pin;
 use std::sync::Arc;
-use std::task::{Context as TaskContext, Poll, Waker};
+use std::task::{Context as TaskContext, Poll};
 
 use sio_protocol::socketio::Packet;
 
 use super::table::{Call, Listeners};
-use super::{AckSlot, BoxFuture, Context, EventTable, INTERNAL_ERROR, Rejection, Table};
+use super::{AckSlot, BoxFuture, Context, EventTable, INTERNAL_ERROR, Rejection, Table, budget};
 use crate::connection::running::RunningHandler;
 use crate::error::{ConnectError, Failure};
 use crate::namespace::NamespaceInner;
@@ -107,7 +107,7 @@ pub(crate) fn middlewares(
 
 /// Polls once in place. The waker left behind does nothing: whoever goes on with it polls again.
 pub(crate) fn poll_once<F: Future + Unpin>(future: &mut F) -> Poll<F::Output> {
-    Pin::new(future).poll(&mut TaskContext::from_waker(Waker::noop()))
+    budget::poll(future)
 }
 
 /// Calls a handler and polls it once. The order in which handlers of a socket start is the order of its packets; one

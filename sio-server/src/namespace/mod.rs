@@ -3,18 +3,17 @@
 mod cluster;
 pub(crate) mod connect;
 pub(crate) mod pathname;
+mod recovery;
 
 use std::fmt;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError, RwLock, Weak};
-use std::time::{SystemTime, UNIX_EPOCH};
 
 use serde::Serialize;
 use sio_protocol::parser::Parser;
-use sio_protocol::socketio::Packet;
 use smallvec::SmallVec;
 
-use crate::adapter::recovery::{Gone, Restored, Session, Store};
+use crate::adapter::recovery::Store;
 use crate::adapter::rooms::{Changes, Rooms};
 use crate::adapter::{
     Adapter, AdapterFactory, BroadcastOptions, LocalAdapter, LocalNamespace, RoomEvent, RoomListeners,
@@ -51,6 +50,8 @@ pub(crate) struct NamespaceInner {
     users: AtomicUsize,
     /// What clients may come back for; none when recovery is off.
     recovery: Option<Mutex<Store>>,
+    /// What its children take that stay without sockets because somebody may come back, in bytes.
+    staying: AtomicUsize,
 }
 
 impl NamespaceInner {
@@ -82,6 +83,7 @@ impl NamespaceInner {
             is_parent,
             users: AtomicUsize::new(0),
             recovery: server.config.recovery.map(|options| Mutex::new(Store::new(options))),
+            staying: AtomicUsize::new(0),
         })
     }
 
@@ -169,93 +171,6 @@ impl NamespaceInner {
         } else {
             self.outgoing_listeners.fetch_sub(1, Ordering::Relaxed);
         }
-    }
-
-    // Recovery
-
-    /// Whether clients may come back for what they missed.
-    pub(crate) fn recovers(&self) -> bool {
-        // Not `adapter()`: an adapter may deliver before its factory has returned.
-        self.recovery.is_some() && self.attached().is_some_and(|adapter| adapter.supports_recovery())
-    }
-
-    fn with_recovery<R>(&self, f: impl FnOnce(&mut Store, u64) -> R) -> Option<R> {
-        let store = self.recovery.as_ref().filter(|_| self.recovers())?;
-        let server = self.server()?;
-        let now = server.now();
-        let (result, sweep) = {
-            let mut store = store.locked();
-            (f(&mut store, now), store.begin_sweeps(now))
-        };
-        if let Some(at) = sweep {
-            server.timers.add_sweep(at);
-        }
-        Some(result)
-    }
-
-    /// Drops what clients have not come back for, and says when to look again.
-    pub(crate) fn sweep(&self, now: u64) -> Option<u64> {
-        self.recovery.as_ref()?.locked().sweep(now)
-    }
-
-    /// The sockets that a broadcast goes to. An event that can be repeated is kept for those who are away and given
-    /// back with its offset, to be sent instead; both at one moment, so that a socket that comes back gets it once.
-    pub(crate) fn select_and_store(
-        &self,
-        packet: &Packet<'_>,
-        options: &BroadcastOptions,
-    ) -> (Vec<Arc<SocketInner>>, Option<Packet<'static>>) {
-        if packet.id.is_some() || options.flags.volatile || !self.recovers() {
-            return (self.select(options), None);
-        }
-        let unix = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-        let unix = u64::try_from(unix.as_millis()).unwrap_or(u64::MAX);
-        let stored = self.with_recovery(|store, now| {
-            let packet = store.store(packet, options, now, unix);
-            (self.select(options), Some(packet))
-        });
-        stored.unwrap_or_else(|| (self.select(options), None))
-    }
-
-    #[cfg(test)]
-    pub(crate) fn stored_bytes(&self) -> usize {
-        self.recovery.as_ref().map_or(0, |store| store.locked().bytes())
-    }
-
-    pub(crate) fn save_session(&self, pid: String, session: Session) {
-        self.with_recovery(|store, now| store.save(pid, session, now));
-    }
-
-    pub(crate) fn restore_session(&self, pid: &str, offset: &str) -> Option<Restored> {
-        self.with_recovery(|store, now| store.restore(pid, offset, now)).flatten()
-    }
-
-    /// What a returning client has missed since it was last asked for.
-    pub(crate) fn take_missed(&self, restored: &mut Restored) -> Result<Vec<Packet<'static>>, Gone> {
-        self.with_recovery(|store, _| store.take_missed(restored)).unwrap_or(Err(Gone))
-    }
-
-    /// Puts a returning client's socket into its rooms, unless there is something it has missed, which is given then:
-    /// from here on it gets everything like all others.
-    pub(crate) fn insert_returning(
-        &self,
-        socket: &Arc<SocketInner>,
-        rooms: &[String],
-        restored: &mut Restored,
-    ) -> Result<Vec<Packet<'static>>, Gone> {
-        let missed = self.with_recovery(|store, _| {
-            let missed = store.take_missed(restored)?;
-            if missed.is_empty() {
-                self.change(socket.id(), |all, changes| insert(all, socket, rooms, changes));
-            }
-            Ok(missed)
-        });
-        self.tell();
-        missed.unwrap_or(Err(Gone))
-    }
-
-    pub(crate) fn skips_middlewares(&self) -> bool {
-        self.with_recovery(|store, _| store.options().skips_middlewares()).unwrap_or_default()
     }
 
     // Sockets and rooms
@@ -433,7 +348,9 @@ impl Namespace {
     /// Calls `handler` for every event `event` of any socket. Handlers of one socket start in the order of its
     /// packets; one that waits does not hold up the next, as long as fewer than
     /// [`max_running_handlers`](crate::ServerBuilder::max_running_handlers) of its connection do, and runs on if the
-    /// client disconnects.
+    /// client disconnects. One that finds whatever it awaits ready is done before the next one starts, however many
+    /// events come at once; but for fairness it has tokio's budget of 128 steps (a lock taken or a message sent to a
+    /// channel is one), past which it goes on like one that waits.
     ///
     /// What it returns is the acknowledgement: [`Reply(value)`](crate::Reply) and `Ok(value)` answer with `value`, a
     /// tuple being several arguments, `Err(error)` with `{"error": text}`, `()` does not answer. The text is the error's
@@ -587,81 +504,5 @@ impl Namespace {
     #[must_use]
     pub fn server(&self) -> Option<Server> {
         self.0.server().map(|shared| Server { shared })
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use std::thread;
-    use std::time::{Duration, Instant};
-
-    use sio_protocol::engineio::Revision;
-    use sio_protocol::engineio::session::Transport;
-
-    use super::*;
-    use crate::ConnectionStateRecovery;
-    use crate::connection::Connection;
-    use crate::handshake::Request;
-
-    fn recovering() -> Server {
-        Server::builder().connection_state_recovery(ConnectionStateRecovery::new()).build()
-    }
-
-    /// Asserts that whoever runs `step` has the store locked when it comes to the rooms, and has not changed it before:
-    /// nobody can come between.
-    fn assert_one_step(io: &Server, step: impl FnOnce() + Send) {
-        let namespace = &io.sockets().0;
-        let store = namespace.recovery.as_ref().unwrap();
-        let before = store.locked().event_count();
-        thread::scope(|scope| {
-            namespace.with_rooms(|_| {
-                scope.spawn(step);
-                let started = Instant::now();
-                let mut locked = 0;
-                while locked < 50 {
-                    locked = match store.try_lock() {
-                        Ok(store) => {
-                            assert_eq!(store.event_count(), before, "kept, and nobody selected");
-                            assert!(started.elapsed() < Duration::from_secs(5), "the store is not locked");
-                            0
-                        }
-                        Err(_) => locked + 1,
-                    };
-                    // why: it has to stay locked, for longer than it takes to keep an event and let go.
-                    thread::sleep(Duration::from_millis(1));
-                }
-            });
-        });
-    }
-
-    #[test]
-    fn an_event_is_kept_and_its_recipients_are_selected_in_one_step() {
-        let io = recovering();
-        assert_one_step(&io, || io.emit("n", &1));
-        assert_eq!(io.sockets().0.recovery.as_ref().unwrap().locked().event_count(), 1);
-    }
-
-    #[test]
-    fn a_socket_that_comes_back_is_found_to_have_missed_nothing_and_put_into_its_rooms_in_one_step() {
-        let io = recovering();
-        let namespace = &io.sockets().0;
-        let (parts, ()) = http::Request::new(()).into_parts();
-        let request = Request::new(&parts, None);
-        let transport = Transport::Polling;
-        let connection = Connection::open(&io.shared, Revision::V4, transport, false, None, request).unwrap();
-        namespace.join_begins();
-        let socket = SocketInner::new(Arc::clone(namespace), &connection, None);
-        let data = "[\"n\"]";
-        let packet = Packet::event("/", None, data, Vec::new());
-        let (_, stored) = namespace.select_and_store(&packet, &BroadcastOptions::default());
-        let stored = stored.unwrap();
-        let offset = stored.args().deserialize::<String>().unwrap();
-        let session = Session { id: socket.id().clone(), rooms: Vec::new(), data: None };
-        namespace.save_session("pid".to_owned(), session);
-        let mut restored = namespace.restore_session("pid", &offset).unwrap();
-        assert_one_step(&io, || {
-            assert!(namespace.insert_returning(&socket, &[], &mut restored).unwrap().is_empty());
-        });
-        assert_eq!(io.sockets().local_sockets().len(), 1);
     }
 }

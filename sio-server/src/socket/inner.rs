@@ -6,7 +6,7 @@ use std::cell::Cell;
 use std::collections::HashMap;
 use std::fmt;
 use std::sync::atomic::{AtomicBool, AtomicU8, Ordering};
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use serde::Serialize;
 use sio_protocol::engineio::Revision;
@@ -256,9 +256,8 @@ impl SocketInner {
         let (acks, outgoing) = self
             .if_cold(|cold| (std::mem::take(&mut cold.acks), std::mem::take(&mut cold.outgoing)))
             .unwrap_or_default();
-        for _ in outgoing {
-            self.namespace.outgoing_listener(false);
-        }
+        outgoing.iter().for_each(|_| self.namespace.outgoing_listener(false));
+        contained("a listener of a socket", || drop(outgoing));
         for waiter in acks.into_waiters() {
             // A waiter for one answer learns of it as its sender is dropped.
             if let Waiter::Broadcast(sink) = waiter {
@@ -267,7 +266,8 @@ impl SocketInner {
         }
         run::lifecycle(&table.disconnect, "disconnect", self, Some(reason));
         // Listeners may hold the socket they are registered on: the circle ends here.
-        self.if_cold(|cold| std::mem::take(&mut cold.events));
+        let events = self.if_cold(|cold| std::mem::take(&mut cold.events));
+        contained("a listener of a socket", || drop(events));
     }
 
     // Recovery
@@ -486,6 +486,11 @@ impl SocketInner {
 
 impl Drop for SocketInner {
     fn drop(&mut self) {
+        // Whoever has the last handle, be it a task that serves all connections, does not pay for what users attach.
+        let cold = self.cold.get_mut().unwrap_or_else(PoisonError::into_inner).take();
+        if cold.is_some() {
+            contained("a value or listener of a socket", || drop(cold));
+        }
         self.namespace.socket_dropped();
     }
 }
