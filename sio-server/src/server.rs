@@ -175,7 +175,8 @@ impl Shared {
                 });
                 Arc::clone(namespace)
             };
-            if made && path.contains([',', '?']) {
+            // With a parser of the user's a comma is like any other character.
+            if made && (path.contains('?') || path.contains(',') && self.config.parser.is_none()) {
                 tracing::warn!(
                     path,
                     "a namespace that clients do not join: a comma or a question mark ends its name"
@@ -544,6 +545,7 @@ impl Default for Server {
 mod tests {
     use super::*;
     use crate::logged::logged;
+    use crate::protocol::parser::MsgPackParser;
 
     #[test]
     fn a_namespace_that_clients_do_not_join_is_a_warning_once() {
@@ -554,5 +556,7 @@ mod tests {
             assert!(log[0].contains(io.of(path).path()), "{log:?}");
         }
         assert_eq!(logged(|| drop(io.of("/chat"))), [""; 0]);
+        let io = Server::builder().parser(MsgPackParser).build();
+        assert_eq!(logged(|| drop(io.of("/a,b"))), [""; 0], "a comma does not end it here");
     }
 }

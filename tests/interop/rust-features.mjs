@@ -11,6 +11,10 @@ const LACKING = {
   "msgpack parser": "the library has no parser but its own",
 };
 
+for (const name of Object.keys(LACKING)) {
+  if (!FEATURES.some((feature) => feature.name === name)) throw new Error(`no feature is called ${name}`);
+}
+
 const SHARED = ["query and headers", "auth", "unknown namespace", "middleware errors", "middleware accepts", "middleware order, first events", "event middleware"];
 
 const VALUES = [null, true, 0, -1, 1.5, 9_007_199_254_740_991, "", 'quote " é € 漢字 \u{1f600}', [], {}, { a: [1, { b: "c" }] }];

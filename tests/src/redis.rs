@@ -53,8 +53,7 @@ impl Redis {
     #[must_use]
     pub fn with(options: &[&str]) -> Self {
         let directory = new_directory();
-        let without_persistence = ["--save", "", "--appendonly", "no"];
-        let options = without_persistence.iter().chain(options).map(|option| (*option).to_owned());
+        let options = WITHOUT_PERSISTENCE.iter().chain(options).map(|option| (*option).to_owned());
         let options: Vec<_> = options.collect();
         Self::launch(directory, &options)
     }
@@ -72,9 +71,10 @@ impl Redis {
         let output = Command::new("openssl").args(arguments.split(' ')).current_dir(&directory).output();
         let output = output.expect("openssl is installed");
         assert!(output.status.success(), "{output:?}");
-        let options = "--save --appendonly no --tls-cert-file certificate.pem --tls-key-file key.pem \
+        let options = "--tls-cert-file certificate.pem --tls-key-file key.pem \
                        --tls-ca-cert-file certificate.pem --tls-auth-clients no";
-        let options: Vec<_> = options.split(' ').map(str::to_owned).collect();
+        let options: Vec<_> =
+            WITHOUT_PERSISTENCE.into_iter().chain(options.split(' ')).map(str::to_owned).collect();
         Self::launch(directory, &options)
     }
 
@@ -323,6 +323,8 @@ fn spawn(port: u16, directory: &Path, options: &[String]) -> Option<(Child, Watc
     let _ = process.wait();
     None
 }
+
+const WITHOUT_PERSISTENCE: [&str; 4] = ["--save", "", "--appendonly", "no"];
 
 fn new_directory() -> PathBuf {
     static COUNT: AtomicU32 = AtomicU32::new(0);

@@ -38,7 +38,8 @@ async fn with_system_certificate(redis: &Redis, test: &str) {
         .stdin(Stdio::null())
         .kill_on_drop(true);
     let output = within("the test in its process", command.output()).await.unwrap();
-    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stdout));
+    let said = String::from_utf8_lossy(&output.stdout);
+    assert!(output.status.success() && said.contains("1 passed"), "{said}");
 }
 
 /// The address in such a process.
@@ -79,7 +80,7 @@ async fn servers_are_one_cluster_over_tls() {
         // A server that closes waits for its clients.
         drop(client);
         for io in servers {
-            io.close().await;
+            within("the end", io.close()).await;
         }
     }
 }

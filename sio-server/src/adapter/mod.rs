@@ -223,7 +223,7 @@ pub trait Adapter: Send + Sync + fmt::Debug + 'static {
     }
 
     /// Whether a client that comes back to this node finds what it missed: true only when this node sees every
-    /// event of the namespace.
+    /// event of the namespace. Asked once, when the adapter is made.
     fn supports_recovery(&self) -> bool {
         false
     }

@@ -15,7 +15,7 @@ use std::time::Duration;
 use super::Connection;
 use super::flush::Batch;
 use crate::server::Shared;
-use crate::sync::Lock;
+use crate::sync::{Lock, contained};
 
 /// The heap and the task that sleeps until its head.
 #[derive(Debug, Default)]
@@ -140,7 +140,8 @@ pub(crate) async fn run(server: Weak<Shared>) {
         let now = shared.now();
         let mut head = shared.timers.due(now, &mut dues);
         if std::mem::take(&mut dues.sweep) {
-            shared.sweep();
+            // An adapter may go with its namespace, and is the user's.
+            contained("an adapter that is dropped", || shared.sweep());
             head = shared.timers.state.locked().head();
         }
         let wait = head.map(|head| head.saturating_sub(now));

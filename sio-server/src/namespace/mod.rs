@@ -6,7 +6,7 @@ pub(crate) mod pathname;
 mod recovery;
 
 use std::fmt;
-use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError, RwLock, Weak};
 
 use serde::Serialize;
@@ -50,6 +50,8 @@ pub(crate) struct NamespaceInner {
     users: AtomicUsize,
     /// What clients may come back for; none when recovery is off.
     recovery: Option<Mutex<Store>>,
+    /// The adapter's word on it, which is user code and not to be asked under a lock.
+    adapter_recovers: AtomicBool,
     /// What its children take that stay without sockets because somebody may come back, in bytes.
     staying: AtomicUsize,
 }
@@ -83,6 +85,7 @@ impl NamespaceInner {
             is_parent,
             users: AtomicUsize::new(0),
             recovery: server.config.recovery.map(|options| Mutex::new(Store::new(options))),
+            adapter_recovers: AtomicBool::new(false),
             staying: AtomicUsize::new(0),
         })
     }
@@ -132,6 +135,7 @@ impl NamespaceInner {
                 None => LocalAdapter::new().attach(local),
             };
             self.room_listeners.set_interest(adapter.room_interest());
+            self.adapter_recovers.store(adapter.supports_recovery(), Ordering::Relaxed);
             adapter
         })
     }

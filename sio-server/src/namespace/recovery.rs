@@ -15,22 +15,24 @@ use crate::sync::Lock;
 impl NamespaceInner {
     /// Whether clients may come back for what they missed.
     pub(crate) fn recovers(&self) -> bool {
-        // Not `adapter()`: an adapter may deliver before its factory has returned.
-        self.recovery.is_some() && self.attached().is_some_and(|adapter| adapter.supports_recovery())
+        self.recovery.is_some() && self.adapter_recovers.load(Ordering::Relaxed)
     }
 
     fn with_recovery<R>(&self, f: impl FnOnce(&mut Store, u64) -> R) -> Option<R> {
         let store = self.recovery.as_ref().filter(|_| self.recovers())?;
         let server = self.server()?;
         let now = server.now();
-        let (result, sweep, fits) = {
+        let (result, sweep, stays) = {
             let mut store = store.locked();
-            (f(&mut store, now), store.begin_sweeps(now), self.count(&mut store))
+            let result = f(&mut store, now);
+            // Events that nobody will come back for are not counted among what stays.
+            let is_over = self.is_unused_child() && !store.has_sessions() && store.bytes() > 0;
+            (result, store.begin_sweeps(now), self.count(&mut store) && !is_over)
         };
         if let Some(at) = sweep {
             server.timers.add_sweep(at);
         }
-        if !fits {
+        if !stays {
             server.remove_unused(&self.path);
         }
         Some(result)
@@ -246,7 +248,7 @@ mod tests {
 
     #[tokio::test]
     async fn a_matched_namespace_stays_until_nobody_can_come_back_to_it_and_keeps_nothing_then() {
-        let recovery = ConnectionStateRecovery::new().max_disconnection_duration(Duration::from_millis(50));
+        let recovery = ConnectionStateRecovery::new().max_disconnection_duration(Duration::from_secs(1));
         let (io, parent) = matching(recovery);
         let namespace = left(&io, "/x");
         assert!(is_there(&io, &namespace));
@@ -287,10 +289,17 @@ mod tests {
         // Alone, one may keep as much as any.
         let (io, parent) = matching(ConnectionStateRecovery::new().max_stored_bytes(BOUND));
         let namespace = left(&io, "/x");
-        for _ in 0..100 {
-            io.of("/x").emit("e", &"x".repeat(1000));
-        }
+        let handle = Namespace::new(Arc::clone(&namespace));
+        let emit = |count| (0..count).for_each(|_| handle.emit("e", &"x".repeat(1000)));
+        emit(30);
         assert!(is_there(&io, &namespace) && io.shared.children(&parent).len() == 1);
         assert!(namespace.stored_bytes() > BOUND / 2);
+        // Beyond that the session goes, once the events are younger, and without one there is nobody to keep them for.
+        let start = Instant::now();
+        while is_there(&io, &namespace) {
+            assert!(start.elapsed() < Duration::from_secs(5));
+            emit(1);
+        }
+        assert_eq!((namespace.stored_bytes(), parent.staying.load(Ordering::Relaxed)), (0, 0));
     }
 }

@@ -25,8 +25,8 @@ impl Tcp {
         Self(stream)
     }
 
-    /// Writes without waiting; `WouldBlock` when the kernel's buffer is full, and then without a system call until the
-    /// runtime has heard that there is room again.
+    /// Writes without waiting; `WouldBlock` when the kernel's buffer is full. The runtime knows of it then, and wakes the
+    /// task that waits when there is room.
     pub(crate) fn write(&self, slices: &[IoSlice<'_>]) -> io::Result<usize> {
         match self.send(slices) {
             // Once more, so that the runtime knows when it began to wait for room.
@@ -53,7 +53,6 @@ impl Tcp {
     }
 
     #[cfg(not(any(target_os = "linux", target_os = "android")))]
-    #[expect(clippy::unused_self, reason = "as above")]
     fn send(&self, _slices: &[IoSlice<'_>]) -> io::Result<usize> {
         Err(io::ErrorKind::WouldBlock.into())
     }

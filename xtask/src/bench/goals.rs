@@ -139,7 +139,7 @@ impl Goal {
 }
 
 impl Measure {
-    /// The same for the floor, where that says anything: what the machine allows.
+    /// The same for the floor, where that says anything: a hint at what the machine allows.
     fn floor(&self, document: &Document) -> Option<f64> {
         match *self {
             Self::Own(..) | Self::Floor(_) => None,

@@ -62,8 +62,9 @@ pub(crate) struct Stage<'a> {
 /// The generator looks so seldom while a server has both cores: it has to share one. All rooms together are work for ten
 /// times as long, so that no server waits for it.
 const NAP: Duration = Duration::from_micros(500);
-/// Enough rooms to keep two threads busy, each with enough members for a write to be shared among them.
-const WORKERS: Paced = Paced { rooms: 16, members: 64, size: 64 };
+/// Enough rooms to keep two threads busy while the generator waits for its turn on one of their cores. A write is shared
+/// when several rooms fall into one turn.
+const WORKERS: Paced = Paced { rooms: 32, members: 64, size: 64 };
 
 impl Workload {
     /// A name for the command line and for file names.
@@ -143,7 +144,7 @@ impl Workload {
                 "{movers} clients join and leave a room of {members}, {depth} requests in flight on each"
             ),
             Self::Workers { workers } => format!(
-                "Broadcast in {} rooms of {}, one member in eight read at once, {workers} worker thread{}",
+                "Broadcast in {} rooms of {}, one member in 16 read at once, {workers} worker thread{}",
                 WORKERS.rooms,
                 WORKERS.members,
                 if *workers == 1 { "" } else { "s" }

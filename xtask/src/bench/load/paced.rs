@@ -22,7 +22,7 @@ pub(crate) struct Paced {
 
 /// One member in so many is read at once: few enough to cost little, and so many that a server has to have sent a message
 /// to nearly all before the next one comes, which it could otherwise send together with it.
-const ONE_IN: usize = 8;
+const ONE_IN: usize = 16;
 
 /// The others are read when so many messages wait for each: that costs hardly more than reading one, and is far from
 /// what the kernel holds for a client.
