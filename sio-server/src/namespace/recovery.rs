@@ -71,8 +71,11 @@ impl NamespaceInner {
     /// Drops what it keeps: nobody finds it any more.
     pub(crate) fn forget(&self) {
         let Some(store) = &self.recovery else { return };
-        let options = *store.locked().options();
-        let old = std::mem::replace(&mut *store.locked(), Store::new(options));
+        let old = {
+            let mut store = store.locked();
+            let new = Store::new(*store.options());
+            std::mem::replace(&mut *store, new)
+        };
         if let Some(parent) = &self.parent {
             parent.staying.fetch_sub(old.counted, Ordering::Relaxed);
         }

@@ -215,7 +215,7 @@ mod tests {
         let found = verdicts(&sample::document(vec![echo]));
         assert_eq!(found.len(), 2, "{found:?}");
         assert_eq!((found[0].measured.as_str(), found[0].reached), ("4.52 ×", true));
-        assert_eq!(found[0].floor, "11.28 ×", "what could be reached at most");
+        assert_eq!(found[0].floor, "11.28 ×", "the floor against the same peer");
         assert_eq!((found[1].measured.as_str(), found[1].reached), ("0.40 ×", false));
         assert_eq!(found[1].floor, "", "it is the measure itself");
         assert_eq!(found[1].wanted, "≥ 0.50 ×");
